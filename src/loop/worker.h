@@ -1,0 +1,99 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Queue workers: threads that serve any number of sources (virtqueues, completion queues).
+ *
+ * A source has a descriptor that wakes the worker, and a poll function that does what there is to do.  After
+ * activity the worker goes on polling its active sources for up to poll_us microseconds before it asks for
+ * notifications again and sleeps; a worker with nothing to do costs nothing.  A source that had
+ * work in the last round stays in the round; others wait for their descriptor, so that a thousand idle
+ * queues do not slow down one busy queue.
+ *
+ * poll() never blocks, and handles a bounded batch: sources take turns.
+ */
+#ifndef LOOP_WORKER_H
+#define LOOP_WORKER_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/queue.h>
+
+struct loop;
+struct worker;
+struct worker_source;
+
+struct worker_source_ops {
+	/* Do a batch.  Returns true when there was something to do.  Worker thread. */
+	bool (*poll)(struct worker_source *src);
+	/*
+	 * About to sleep: ask for notifications.  Returns true when work came in meanwhile (the worker polls
+	 * again).  Worker thread.  Optional.
+	 */
+	bool (*arm)(struct worker_source *src);
+	/* Polling goes on: notifications are not needed.  Worker thread.  Optional. */
+	void (*disarm)(struct worker_source *src);
+	/* The descriptor woke us; it has been read (eventfd).  Worker thread.  Optional: for counting. */
+	void (*woken)(struct worker_source *src);
+};
+
+struct worker_source {
+	const struct worker_source_ops *ops;
+	int fd; /* eventfd or such, borrowed; -1: polled only when something calls worker_source_wake() */
+
+	/* The worker's own. */
+	struct worker *worker;
+	bool active;
+	bool armed;
+	TAILQ_ENTRY(worker_source) entry;
+	void *watch[8]; /* a struct loop_watch */
+};
+
+struct worker_stats {
+	uint64_t busy_ns;   /* time in poll() that found something */
+	uint64_t polls;	    /* rounds that found nothing */
+	uint64_t sleeps;
+	uint64_t wakeups;
+};
+
+/*
+ * Start a thread.  name: at most 15 characters, for the thread.  cpu: -1 anywhere, else pinned.
+ * 0 or -errno.
+ */
+int worker_alloc(const char *name, int cpu, uint32_t poll_us, struct worker **ret);
+/* All sources have been detached.  Joins the thread. */
+void worker_free(struct worker *worker);
+
+/*
+ * Serve a source / stop serving it.  Returns when the worker has done so: after detach no function of the source
+ * runs or will run.  Any thread but the worker's own; worker threads use the _local forms.
+ */
+int worker_attach(struct worker *worker, struct worker_source *src);
+void worker_detach(struct worker_source *src);
+int worker_attach_local(struct worker *worker, struct worker_source *src);
+void worker_detach_local(struct worker_source *src);
+
+/* Change the descriptor of an attached source (it was polled before; poll it once after).  Any thread, acknowledged. */
+int worker_set_fd(struct worker_source *src, int fd);
+
+/* ANY THREAD: have the source polled soon. */
+void worker_source_wake(struct worker_source *src);
+
+/* Run fn(arg) on the worker's thread and wait for it.  Any thread; on the worker itself it runs at once. */
+void worker_call(struct worker *worker, void (*fn)(void *arg), void *arg);
+
+/* The loop of the worker, for timers and further descriptors of what it serves.  Worker thread. */
+struct loop *worker_loop(struct worker *worker);
+bool worker_current(const struct worker *worker);
+
+void worker_set_poll_us(struct worker *worker, uint32_t poll_us); /* ANY THREAD */
+uint32_t worker_poll_us(const struct worker *worker);
+int worker_set_cpu(struct worker *worker, int cpu); /* ANY THREAD */
+void worker_get_stats(const struct worker *worker, struct worker_stats *stats); /* ANY THREAD */
+
+/*
+ * A place for one object for each worker that serves many sources (an io_uring).  The key is the address of a
+ * constant.  make() runs once, on the worker; unmake() when the worker ends.  Worker thread.
+ */
+void *worker_local(struct worker *worker, const void *key, void *(*make)(struct worker *worker),
+		   void (*unmake)(void *object));
+
+#endif
