@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * What the drivers and parents of this library may use of the bus beyond its public headers.
+ */
+#ifndef BUS_BUS_H
+#define BUS_BUS_H
+
+#include "vdpa/bus.h"
+
+struct lane;
+struct lane_pool;
+struct loop;
+struct worker;
+
+/* The loop of the control thread: watches and timers are added there, calls posted from anywhere. */
+struct loop *bus_loop(struct vdpa_bus *bus);
+/* Threads for jobs that may block. */
+struct lane_pool *bus_lane_pool(struct vdpa_bus *bus);
+const char *bus_run_dir(const struct vdpa_bus *bus); /* NULL: none */
+uint32_t bus_timeout_ms(const struct vdpa_bus *bus);
+
+/* The thread behind a worker of the bus.  Lives as long as it is picked. */
+struct worker *vdpa_worker_thread(struct vdpa_worker *worker);
+
+#endif
