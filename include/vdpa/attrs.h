@@ -50,7 +50,8 @@ struct vdpa_attrs;
 struct vdpa_attrs *vdpa_attrs_alloc(void);
 /** NULL is allowed.  Closes descriptors that nobody took. */
 void vdpa_attrs_free(struct vdpa_attrs *attrs);
-/** @param fd  NULL or consumed on success.  @return 0, -EEXIST when the key is there, -ENOMEM */
+/** @param fd  NULL or consumed on success.
+ *  @return 0, -EEXIST when the key is there, -E2BIG beyond 256 of them, -ENOMEM */
 int vdpa_attrs_add(struct vdpa_attrs *attrs, const char *key, const char *value, int *fd,
 		   struct vdpa_extack *ack);
 size_t vdpa_attrs_num(const struct vdpa_attrs *attrs);
@@ -71,6 +72,7 @@ int vdpa_attrs_check(const struct vdpa_attrs *attrs, const struct vdpa_attr_desc
 bool vdpa_attrs_has(const struct vdpa_attrs *attrs, const char *key);
 const char *vdpa_attrs_str(const struct vdpa_attrs *attrs, const char *key, const char *def);
 bool vdpa_attrs_bool(const struct vdpa_attrs *attrs, const char *key, bool def);
+/** Of BOOL and ENUM: 0 or 1, the position in `values`.  Only after vdpa_attrs_check(). */
 uint64_t vdpa_attrs_u64(const struct vdpa_attrs *attrs, const char *key, uint64_t def);
 /** @return the descriptor that came with the value, now the caller's; -1 when there is none */
 int vdpa_attrs_take_fd(struct vdpa_attrs *attrs, const char *key);
