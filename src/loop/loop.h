@@ -29,7 +29,8 @@ int loop_fd(const struct loop *loop);
 
 /*
  * Wait up to timeout_ms (-1 for ever, 0 not at all), then run what is ready: calls, timers, watches, each at
- * most once.  A handler may add, change and delete any watch, timer or call, its own and others'.
+ * most once.  A handler may add, change and delete any watch, timer or call, its own and others'; it does not
+ * dispatch the same loop again.
  * Returns the number of handlers run, or -errno (EINTR counts as 0).
  */
 int loop_dispatch(struct loop *loop, int timeout_ms);
@@ -82,12 +83,20 @@ typedef void loop_call_fn(struct loop_call *call);
 struct loop_call {
 	loop_call_fn *fn;
 	bool posted;
-	STAILQ_ENTRY(loop_call) entry;
+	TAILQ_ENTRY(loop_call) entry;
 };
 
 /* ANY THREAD: run call->fn on the loop's thread, in the order of posting.  Posted already: once is enough. */
 void loop_post(struct loop *loop, struct loop_call *call);
 /* ANY THREAD: take it back; returns false if it was not posted any more (it may be running). */
 bool loop_call_cancel(struct loop *loop, struct loop_call *call);
+
+/* Is a call waiting?  One load: for threads that poll something else meanwhile. */
+bool loop_posted(const struct loop *loop);
+/*
+ * on: the caller looks at loop_posted() all the time, so loop_post() does without the system call, and
+ * loop_fd() tells nothing of calls.  Switch it off before waiting; calls that are there already count.
+ */
+void loop_set_polled(struct loop *loop, bool on);
 
 #endif
