@@ -61,7 +61,7 @@ static int attrs_grow(struct vdpa_attrs *attrs)
 
 	if (attrs->num < attrs->cap)
 		return 0;
-	list = reallocarray(attrs->list, cap, sizeof(*list));
+	list = realloc(attrs->list, cap * sizeof(*list));
 	if (!list)
 		return -ENOMEM;
 	attrs->list = list;

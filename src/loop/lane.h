@@ -28,8 +28,9 @@ struct lane_job {
 int lane_pool_alloc(unsigned int keep_idle, unsigned int linger_ms, struct lane_pool **ret);
 
 /*
- * Wait up to timeout_ms until all threads have ended, then free.  Returns 0, or the number of threads that
- * still hang in a job: they and the pool are left behind (and freed by the last of them).
+ * All lanes have been put.  Run the jobs that are left, wait up to timeout_ms until all threads have ended, then
+ * free.  Returns 0, or the number of threads that still hang in a job: they and the pool are left behind
+ * (and freed by the last of them).
  */
 unsigned int lane_pool_free(struct lane_pool *pool, unsigned int timeout_ms);
 

@@ -226,7 +226,7 @@ static int run_calls(struct loop *loop)
 	while ((call = TAILQ_FIRST(&loop->calls)) != &mark) {
 		TAILQ_REMOVE(&loop->calls, call, entry);
 		/* Pairs with the exchange in loop_post(). */
-		__atomic_exchange_n(&call->posted, false, __ATOMIC_ACQ_REL);
+		(void)__atomic_exchange_n(&call->posted, false, __ATOMIC_ACQ_REL);
 		pthread_mutex_unlock(&loop->lock);
 		call->fn(call);
 		num++;

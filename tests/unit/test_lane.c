@@ -1,0 +1,370 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include <dirent.h>
+#include <errno.h>
+#include <sched.h>
+#include <semaphore.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <cmocka.h>
+
+#include "base/defs.h"
+#include "fail_alloc.h"
+#include "loop/lane.h"
+
+#define LONG_MS 60000
+
+/* A job that says when it has begun, and may be held. */
+struct test_job {
+	struct lane_job job;
+	struct lane *lane;
+	sem_t *begun;
+	sem_t *hold; /* NULL: ends at once */
+	sem_t *ended;
+	int *order; /* next place */
+	int place;
+	bool current;
+	bool put; /* the job drops the lane */
+	char name[16];
+	sigset_t mask;
+};
+
+static void wait_for(sem_t *sem)
+{
+	while (sem_wait(sem))
+		assert_int_equal(errno, EINTR);
+}
+
+static void run_job(struct lane_job *job)
+{
+	struct test_job *t = container_of(job, struct test_job, job);
+
+	t->current = lane_current(t->lane);
+	prctl(PR_GET_NAME, t->name);
+	pthread_sigmask(SIG_BLOCK, NULL, &t->mask);
+	if (t->put)
+		lane_put(t->lane);
+	if (t->order)
+		t->place = (*t->order)++;
+	if (t->begun)
+		sem_post(t->begun);
+	if (t->hold)
+		wait_for(t->hold);
+	if (t->ended)
+		sem_post(t->ended);
+}
+
+static struct lane_pool *pool_alloc(void)
+{
+	struct lane_pool *pool;
+
+	assert_int_equal(lane_pool_alloc(2, 5, &pool), 0);
+	return pool;
+}
+
+static int num_threads(void)
+{
+	DIR *dir = opendir("/proc/self/task");
+	struct dirent *de;
+	int num = 0;
+
+	assert_non_null(dir);
+	while ((de = readdir(dir)) != NULL)
+		num += de->d_name[0] != '.';
+	closedir(dir);
+	return num;
+}
+
+static void test_lane_runs_jobs_in_order(void **state)
+{
+	struct lane_pool *pool = pool_alloc();
+	struct lane *lane = lane_alloc(pool, "disk0");
+	struct test_job jobs[100] = {0};
+	sem_t ended;
+	int order = 0;
+
+	sem_init(&ended, 0, 0);
+	for (int i = 0; i < 100; i++) {
+		jobs[i].job.fn = run_job;
+		jobs[i].lane = lane;
+		jobs[i].ended = &ended;
+		jobs[i].order = &order;
+		lane_post(lane, &jobs[i].job);
+	}
+	for (int i = 0; i < 100; i++)
+		wait_for(&ended);
+	for (int i = 0; i < 100; i++) {
+		assert_int_equal(jobs[i].place, i);
+		assert_true(jobs[i].current);
+		assert_string_equal(jobs[i].name, "disk0");
+	}
+	assert_false(lane_current(lane));
+	lane_put(lane);
+	lane_put(NULL);
+	assert_int_equal(lane_pool_free(pool, LONG_MS), 0);
+	sem_destroy(&ended);
+}
+
+static void test_lane_blocks_signals_but_faults(void **state)
+{
+	struct lane_pool *pool = pool_alloc();
+	struct lane *lane = lane_alloc(pool, "a name that is too long");
+	struct test_job job = {.job.fn = run_job, .lane = lane};
+
+	lane_post(lane, &job.job);
+	lane_put(lane);
+	assert_int_equal(lane_pool_free(pool, LONG_MS), 0);
+	assert_string_equal(job.name, "a name that is ");
+	assert_true(sigismember(&job.mask, SIGTERM));
+	assert_true(sigismember(&job.mask, SIGCHLD));
+	assert_false(sigismember(&job.mask, SIGBUS));
+	assert_false(sigismember(&job.mask, SIGSEGV));
+}
+
+/* All lanes but one hang, and more of them than threads are kept. */
+static void test_lane_that_hangs_holds_nobody_else(void **state)
+{
+	struct lane_pool *pool = pool_alloc();
+	struct lane *lanes[20];
+	struct test_job jobs[20] = {0}, second = {.job.fn = run_job};
+	sem_t begun, hold, ended;
+
+	sem_init(&begun, 0, 0);
+	sem_init(&hold, 0, 0);
+	sem_init(&ended, 0, 0);
+	for (int i = 0; i < 20; i++) {
+		lanes[i] = lane_alloc(pool, "hang");
+		jobs[i] = (struct test_job){
+			.job.fn = run_job, .lane = lanes[i], .begun = &begun, .hold = &hold};
+		lane_post(lanes[i], &jobs[i].job);
+	}
+	for (int i = 0; i < 20; i++)
+		wait_for(&begun);
+	second.lane = lanes[0];
+	lane_post(lanes[0], &second.job);
+	assert_int_equal(lane_busy(lanes[0]), 2);
+	assert_int_equal(lane_busy(lanes[1]), 1);
+
+	jobs[1].ended = &ended;
+	for (int i = 0; i < 20; i++)
+		sem_post(&hold);
+	for (int i = 0; i < 20; i++)
+		lane_put(lanes[i]);
+	assert_int_equal(lane_pool_free(pool, LONG_MS), 0);
+	assert_true(second.current);
+	sem_destroy(&begun);
+	sem_destroy(&hold);
+	sem_destroy(&ended);
+}
+
+static void test_lane_put_waits_for_its_jobs(void **state)
+{
+	struct lane_pool *pool = pool_alloc();
+	struct lane *lane = lane_alloc(pool, "disk0"), *other = lane_alloc(pool, "disk1");
+	struct test_job first = {.job.fn = run_job, .lane = lane}, last = first;
+	struct test_job dropper = {.job.fn = run_job, .lane = other, .put = true};
+	sem_t hold;
+
+	sem_init(&hold, 0, 0);
+	first.hold = &hold;
+	lane_post(lane, &first.job);
+	lane_post(lane, &last.job);
+	lane_put(lane);
+	lane_post(other, &dropper.job);
+	sem_post(&hold);
+	assert_int_equal(lane_pool_free(pool, LONG_MS), 0);
+	assert_true(last.current);
+	assert_true(dropper.current);
+	sem_destroy(&hold);
+}
+
+/* A job that posts the next one and frees itself. */
+struct chain_job {
+	struct lane_job job;
+	struct lane *lane;
+	int left;
+	sem_t *ended;
+};
+
+static void run_chain(struct lane_job *job)
+{
+	struct chain_job *c = container_of(job, struct chain_job, job), *next;
+
+	if (c->left) {
+		next = malloc(sizeof(*next));
+		*next = *c;
+		next->left--;
+		lane_post(c->lane, &next->job);
+	} else {
+		sem_post(c->ended);
+	}
+	free(c);
+}
+
+static void test_lane_job_may_free_itself_and_post(void **state)
+{
+	struct lane_pool *pool = pool_alloc();
+	struct lane *lanes[2] = {lane_alloc(pool, "a"), lane_alloc(pool, "b")};
+	struct chain_job *c;
+	sem_t ended;
+
+	sem_init(&ended, 0, 0);
+	for (int i = 0; i < 2; i++) {
+		c = malloc(sizeof(*c));
+		*c = (struct chain_job){{.fn = run_chain}, lanes[i], 1000, &ended};
+		lane_post(lanes[i], &c->job);
+	}
+	wait_for(&ended);
+	wait_for(&ended);
+	lane_put(lanes[0]);
+	lane_put(lanes[1]);
+	assert_int_equal(lane_pool_free(pool, LONG_MS), 0);
+	sem_destroy(&ended);
+}
+
+static void test_lane_pool_free_leaves_what_hangs(void **state)
+{
+	int before = num_threads();
+	struct lane_pool *pool = pool_alloc();
+	struct lane *lanes[3];
+	struct test_job jobs[3] = {0}, after = {.job.fn = run_job};
+	sem_t begun, hold, ended;
+
+	sem_init(&begun, 0, 0);
+	sem_init(&hold, 0, 0);
+	sem_init(&ended, 0, 0);
+	for (int i = 0; i < 3; i++) {
+		lanes[i] = lane_alloc(pool, "hang");
+		jobs[i] = (struct test_job){
+			.job.fn = run_job, .lane = lanes[i], .begun = &begun, .hold = &hold};
+		lane_post(lanes[i], &jobs[i].job);
+	}
+	after.lane = lanes[0];
+	after.ended = &ended;
+	lane_post(lanes[0], &after.job);
+	for (int i = 0; i < 3; i++) {
+		wait_for(&begun);
+		lane_put(lanes[i]);
+	}
+	assert_int_equal(lane_pool_free(pool, 1), 3);
+
+	/* They come back: the job that waited behind one of them still runs. */
+	for (int i = 0; i < 3; i++)
+		sem_post(&hold);
+	wait_for(&ended);
+	assert_true(after.current);
+	/* Only the kernel knows when a detached thread is gone. */
+	while (num_threads() > before)
+		sched_yield();
+	sem_destroy(&begun);
+	sem_destroy(&hold);
+	sem_destroy(&ended);
+}
+
+static void test_lane_idle_threads_end(void **state)
+{
+	struct lane_pool *pool;
+	struct lane *lanes[10];
+	struct test_job jobs[10] = {0};
+	int before = num_threads();
+	sem_t begun, hold;
+
+	assert_int_equal(lane_pool_alloc(4, 1, &pool), 0);
+	assert_int_equal(num_threads(), before + 1);
+	sem_init(&begun, 0, 0);
+	sem_init(&hold, 0, 0);
+	for (int i = 0; i < 10; i++) {
+		lanes[i] = lane_alloc(pool, "burst");
+		jobs[i] = (struct test_job){
+			.job.fn = run_job, .lane = lanes[i], .begun = &begun, .hold = &hold};
+		lane_post(lanes[i], &jobs[i].job);
+	}
+	for (int i = 0; i < 10; i++)
+		wait_for(&begun);
+	assert_int_equal(num_threads(), before + 10);
+	for (int i = 0; i < 10; i++)
+		sem_post(&hold);
+	/* One stays, for the time when none can be made. */
+	while (num_threads() > before + 1)
+		sched_yield();
+	assert_int_equal(num_threads(), before + 1);
+	for (int i = 0; i < 10; i++)
+		lane_put(lanes[i]);
+	assert_int_equal(lane_pool_free(pool, LONG_MS), 0);
+	sem_destroy(&begun);
+	sem_destroy(&hold);
+}
+
+static void test_lane_without_a_new_thread_waits_for_the_others(void **state)
+{
+	struct lane_pool *pool = pool_alloc();
+	struct lane *a = lane_alloc(pool, "a"), *b = lane_alloc(pool, "b");
+	struct test_job first = {.job.fn = run_job, .lane = a}, second = {.job.fn = run_job};
+	sem_t begun, hold;
+
+	sem_init(&begun, 0, 0);
+	sem_init(&hold, 0, 0);
+	first.begun = second.begun = &begun;
+	first.hold = &hold;
+	second.lane = b;
+	lane_post(a, &first.job);
+	wait_for(&begun);
+	fail_alloc_nth(1);
+	lane_post(b, &second.job);
+	assert_true(fail_alloc_done());
+	assert_int_equal(lane_busy(b), 1);
+	sem_post(&hold);
+	wait_for(&begun);
+	assert_true(second.current);
+	lane_put(a);
+	lane_put(b);
+	assert_int_equal(lane_pool_free(pool, LONG_MS), 0);
+	sem_destroy(&begun);
+	sem_destroy(&hold);
+}
+
+static void test_lane_alloc_survives_no_memory(void **state)
+{
+	struct lane_pool *pool = NULL;
+	struct lane *lane;
+	int err;
+
+	for (unsigned int n = 1;; n++) {
+		fail_alloc_nth(n);
+		err = lane_pool_alloc(1, 1, &pool);
+		if (!fail_alloc_done())
+			break;
+		assert_int_equal(err, -ENOMEM);
+		assert_null(pool);
+	}
+	assert_int_equal(err, 0);
+	fail_alloc_nth(1);
+	lane = lane_alloc(pool, "disk0");
+	assert_true(fail_alloc_done());
+	assert_null(lane);
+	assert_int_equal(lane_pool_free(pool, LONG_MS), 0);
+	assert_int_equal(lane_pool_free(NULL, 0), 0);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_lane_runs_jobs_in_order),
+		cmocka_unit_test(test_lane_blocks_signals_but_faults),
+		cmocka_unit_test(test_lane_that_hangs_holds_nobody_else),
+		cmocka_unit_test(test_lane_put_waits_for_its_jobs),
+		cmocka_unit_test(test_lane_job_may_free_itself_and_post),
+		cmocka_unit_test(test_lane_pool_free_leaves_what_hangs),
+		cmocka_unit_test(test_lane_idle_threads_end),
+		cmocka_unit_test(test_lane_without_a_new_thread_waits_for_the_others),
+		cmocka_unit_test(test_lane_alloc_survives_no_memory),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
