@@ -168,6 +168,7 @@ struct vdpa_config_ops {
 	 */
 	int (*set_map)(struct vdpa_device *vdev, uint32_t asid, struct vdpa_iotlb *iotlb,
 		       struct vdpa_extack *ack);
+	/** Add a range to / take it from an address space. */
 	int (*dma_map)(struct vdpa_device *vdev, uint32_t asid, const struct vdpa_iotlb_range *range,
 		       struct vdpa_extack *ack);
 	int (*dma_unmap)(struct vdpa_device *vdev, uint32_t asid, uint64_t iova, uint64_t len);
@@ -205,7 +206,7 @@ struct vdpa_config_ops {
  */
 struct vdpa_device {
 	const struct vdpa_config_ops *ops;
-	char name[VDPA_NAME_MAX];	    /**< letters, digits, `-`, `_`, `.`; not first a `-` or `.` */
+	char name[VDPA_NAME_MAX];	    /**< letters, digits, dash, underscore, dot; the first a letter or digit */
 	uint16_t nvqs;			    /**< virtqueues, with control queues */
 	uint32_t ngroups, nas;		    /**< groups and address spaces; 0 counts as 1 */
 	const struct vdpa_attr_desc *attrs; /**< live attributes; NULL: none */

@@ -18,9 +18,11 @@ struct vdpa_info;
 
 /** Implemented by the reader.  key is NULL inside a list.  All required. */
 struct vdpa_info_ops {
+	/** One named value. */
 	void (*str)(struct vdpa_info *info, const char *key, const char *value);
 	void (*u64)(struct vdpa_info *info, const char *key, uint64_t value);
 	void (*boolean)(struct vdpa_info *info, const char *key, bool value);
+	/** A group or a list begins / ends. */
 	void (*open)(struct vdpa_info *info, const char *key, bool list);
 	void (*close)(struct vdpa_info *info);
 };

@@ -68,7 +68,6 @@ void vdpa_state_clear(struct vdpa_state *state);
 
 /**
  * Take a record of a device.  With the session part the queues should be stopped or suspended.
- * @param fds  NULL, or room for nregions descriptors, borrowed from the map, in slots
  * @context lane
  */
 int vdpa_device_save(struct vdpa_device *vdev, uint32_t parts, struct vdpa_state *state,
