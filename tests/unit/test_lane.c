@@ -233,8 +233,9 @@ static void test_lane_pool_free_leaves_what_hangs(void **state)
 	int before = num_threads();
 	struct lane_pool *pool = pool_alloc();
 	struct lane *lanes[3];
-	struct test_job jobs[3] = {0}, after = {.job.fn = run_job};
-	sem_t begun, hold, ended;
+	/* Nobody joins the threads, so what they use outlives this function. */
+	static struct test_job jobs[3], after = {.job.fn = run_job};
+	static sem_t begun, hold, ended;
 
 	sem_init(&begun, 0, 0);
 	sem_init(&hold, 0, 0);
@@ -262,9 +263,6 @@ static void test_lane_pool_free_leaves_what_hangs(void **state)
 	/* Only the kernel knows when a detached thread is gone. */
 	while (num_threads() > before)
 		sched_yield();
-	sem_destroy(&begun);
-	sem_destroy(&hold);
-	sem_destroy(&ended);
 }
 
 static void test_lane_idle_threads_end(void **state)
