@@ -8,7 +8,13 @@
  * work in the last round stays in the round; others wait for their descriptor, so that a thousand idle
  * queues do not slow down one busy queue.
  *
+ * How long a source is polled without work (its window) adapts: it shrinks when the next notification comes long
+ * after, so that polling was in vain, and is poll_us again when one comes soon after.
+ *
  * poll() never blocks, and handles a bounded batch: sources take turns.
+ *
+ * The descriptor is watched for edges, and read so that nothing blocks, whatever its flags say: one that its
+ * other side keeps readable, or that cannot be read (an io_uring), costs no more than the events it makes.
  */
 #ifndef LOOP_WORKER_H
 #define LOOP_WORKER_H
@@ -17,7 +23,8 @@
 #include <stdint.h>
 #include <sys/queue.h>
 
-struct loop;
+#include "loop/loop.h"
+
 struct worker;
 struct worker_source;
 
@@ -41,15 +48,19 @@ struct worker_source {
 
 	/* The worker's own. */
 	struct worker *worker;
-	bool active;
+	bool active; /* in the round */
 	bool armed;
+	uint64_t worked;	/* when it last had work, nanoseconds */
+	uint64_t window;	/* how long it is polled without work, nanoseconds */
+	uint64_t limit;		/* the worker's poll_us when window was set, nanoseconds */
 	TAILQ_ENTRY(worker_source) entry;
-	void *watch[8]; /* a struct loop_watch */
+	struct loop_watch watch;
+	struct loop_call wake;
 };
 
 struct worker_stats {
-	uint64_t busy_ns;   /* time in poll() that found something */
-	uint64_t polls;	    /* rounds that found nothing */
+	uint64_t busy_ns; /* time in rounds that found something; clocked, a few rounds at once */
+	uint64_t polls;	  /* rounds that found nothing */
 	uint64_t sleeps;
 	uint64_t wakeups;
 };
@@ -66,15 +77,19 @@ void worker_free(struct worker *worker);
  * Serve a source / stop serving it.  Returns when the worker has done so: after detach no function of the source
  * runs or will run.  Any thread but the worker's own; worker threads use the _local forms.
  */
+/* 0, -EBUSY when attached already, or -errno: the descriptor cannot be watched. */
 int worker_attach(struct worker *worker, struct worker_source *src);
 void worker_detach(struct worker_source *src);
 int worker_attach_local(struct worker *worker, struct worker_source *src);
 void worker_detach_local(struct worker_source *src);
 
-/* Change the descriptor of an attached source (it was polled before; poll it once after).  Any thread, acknowledged. */
+/*
+ * Change the descriptor of an attached source; it is polled once after.  Any thread, acknowledged.  On failure it
+ * has none.  0 or -errno.
+ */
 int worker_set_fd(struct worker_source *src, int fd);
 
-/* ANY THREAD: have the source polled soon. */
+/* ANY THREAD: have the source polled soon.  It is attached, and stays so until this returns. */
 void worker_source_wake(struct worker_source *src);
 
 /* Run fn(arg) on the worker's thread and wait for it.  Any thread; on the worker itself it runs at once. */
