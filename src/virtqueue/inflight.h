@@ -17,7 +17,8 @@
 
 struct vdpa_inflight;
 
-/* Bytes of the region of one queue, and of all: aligned to 64 (the wire layout leaves that open). */
+/* Bytes of the region of one queue, and of all: aligned to 64 (the wire layout leaves that open).
+ */
 uint64_t inflight_queue_bytes(uint32_t num, bool packed);
 uint64_t inflight_bytes(uint32_t num_queues, uint32_t num, bool packed);
 

@@ -24,8 +24,7 @@ int __wrap_posix_memalign(void **ret, size_t align, size_t size);
 char *__wrap_strdup(const char *s);
 char *__wrap_strndup(const char *s, size_t len);
 int __wrap_asprintf(char **ret, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
-int __wrap_vasprintf(char **ret, const char *fmt, va_list ap)
-    __attribute__((format(printf, 2, 0)));
+int __wrap_vasprintf(char **ret, const char *fmt, va_list ap) __attribute__((format(printf, 2, 0)));
 
 static __thread unsigned countdown;
 static __thread bool failed;

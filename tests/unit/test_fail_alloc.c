@@ -58,8 +58,8 @@ static void test_fail_alloc_fails_once(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(test_fail_alloc_walks_through_all),
-	    cmocka_unit_test(test_fail_alloc_fails_once),
+		cmocka_unit_test(test_fail_alloc_walks_through_all),
+		cmocka_unit_test(test_fail_alloc_fails_once),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

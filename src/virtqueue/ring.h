@@ -1,0 +1,132 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Access to memory that the other side of a ring writes at the same time.
+ *
+ * 16- and 32-bit fields that both sides poll are read and written with atomics; everything else is
+ * ordered by them and copied once.  All values in the rings are little-endian.
+ */
+#ifndef VIRTQUEUE_RING_H
+#define VIRTQUEUE_RING_H
+
+#include <endian.h>
+#include <linux/virtio_ring.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <string.h>
+
+#if defined(__SANITIZE_THREAD__)
+#define RING_TSAN 1
+#elif defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#define RING_TSAN 1
+#endif
+#endif
+
+/* Feature bits, which <linux/virtio_config.h> has by number only. */
+#define RING_F_INDIRECT_DESC (1ULL << VIRTIO_RING_F_INDIRECT_DESC)
+#define RING_F_EVENT_IDX     (1ULL << VIRTIO_RING_F_EVENT_IDX)
+#define RING_F_PACKED        (1ULL << 34)
+#define RING_F_IN_ORDER      (1ULL << 35)
+
+/* Two marks that tell an available descriptor of a packed ring from a used one. */
+#define RING_DESC_F_AVAIL (1u << VRING_PACKED_DESC_F_AVAIL)
+#define RING_DESC_F_USED  (1u << VRING_PACKED_DESC_F_USED)
+#define RING_DESC_F_MARKS (RING_DESC_F_AVAIL | RING_DESC_F_USED)
+
+/* A descriptor in host order, copied: split and packed rings differ in the last two fields. */
+struct ring_desc {
+	uint64_t iova;
+	uint32_t len;
+	uint16_t flags;
+	uint16_t id; /* next of a split ring, buffer id of a packed one */
+};
+
+static inline uint16_t ring_load16(const void *p)
+{
+	return le16toh(__atomic_load_n((const uint16_t *)p, __ATOMIC_RELAXED));
+}
+
+static inline uint16_t ring_load16_acquire(const void *p)
+{
+	return le16toh(__atomic_load_n((const uint16_t *)p, __ATOMIC_ACQUIRE));
+}
+
+static inline void ring_store16(void *p, uint16_t value)
+{
+	__atomic_store_n((uint16_t *)p, htole16(value), __ATOMIC_RELAXED);
+}
+
+static inline void ring_store16_release(void *p, uint16_t value)
+{
+	__atomic_store_n((uint16_t *)p, htole16(value), __ATOMIC_RELEASE);
+}
+
+static inline uint32_t ring_load32(const void *p)
+{
+	return le32toh(__atomic_load_n((const uint32_t *)p, __ATOMIC_RELAXED));
+}
+
+static inline void ring_store32(void *p, uint32_t value)
+{
+	__atomic_store_n((uint32_t *)p, htole32(value), __ATOMIC_RELAXED);
+}
+
+/* What was stored before is seen by the other side before what is loaded after is read. */
+static inline void ring_full_barrier(void)
+{
+#ifdef RING_TSAN
+	/* The checker knows no fences.  It needs none here: all that is ordered is atomic. */
+	uint32_t dummy = 0;
+
+	__atomic_fetch_add(&dummy, 1, __ATOMIC_SEQ_CST);
+#elif defined(__x86_64__)
+	/* Half of what mfence costs. */
+	__asm__ volatile("lock; addl $0, -4(%%rsp)" : : : "memory", "cc");
+#else
+	__atomic_thread_fence(__ATOMIC_SEQ_CST);
+#endif
+}
+
+/* Copies 16 bytes of any alignment that may change meanwhile; they are not read again. */
+static inline void ring_copy16(void *dst, const void *src)
+{
+	memcpy(dst, src, 16);
+	__asm__ volatile("" : : : "memory");
+}
+
+static inline struct ring_desc ring_split_desc(const void *p)
+{
+	struct vring_desc raw;
+
+	ring_copy16(&raw, p);
+	return (struct ring_desc){
+		.iova = le64toh(raw.addr),
+		.len = le32toh(raw.len),
+		.flags = le16toh(raw.flags),
+		.id = le16toh(raw.next),
+	};
+}
+
+static inline struct ring_desc ring_packed_desc(const void *p)
+{
+	struct vring_packed_desc raw;
+
+	ring_copy16(&raw, p);
+	return (struct ring_desc){
+		.iova = le64toh(raw.addr),
+		.len = le32toh(raw.len),
+		.flags = le16toh(raw.flags),
+		.id = le16toh(raw.id),
+	};
+}
+
+/*
+ * Does the other side, which waits for index `event`, want a notification now that the index went
+ * from `old` to `now`?  Indices run free and wrap at 65536.
+ */
+static inline bool ring_need_event(uint16_t event, uint16_t now, uint16_t old)
+{
+	return (uint16_t)(now - event - 1) < (uint16_t)(now - old);
+}
+
+#endif

@@ -1,0 +1,171 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The device side of split rings.  @spec virtio 1.3, 2.7
+ */
+#include "virtqueue/walk.h"
+
+int split_start(struct vdpa_vq *vq)
+{
+	const struct vring_used *used = vq->device;
+	uint16_t idx = ring_load16_acquire(&used->idx);
+
+	vq->split = (struct vq_split){
+		.mask = (uint16_t)(vq->num - 1),
+		.last_avail = vq->cfg.state.split.avail_index,
+		.avail_idx = vq->cfg.state.split.avail_index,
+		.used_idx = idx,
+		.published = idx,
+	};
+	return 0;
+}
+
+void split_stop(const struct vdpa_vq *vq, struct vdpa_vq_state *state)
+{
+	state->split.avail_index = vq->split.last_avail;
+}
+
+/* Look for entries behind those we know of.  Returns 0, 1, or -EPROTO. */
+static int split_refresh(struct vdpa_vq *vq)
+{
+	const struct vring_avail *avail = vq->driver;
+	struct vq_split *s = &vq->split;
+	uint16_t idx = ring_load16_acquire(&avail->idx);
+
+	if (idx == s->last_avail)
+		return 0;
+	if (unlikely((uint16_t)(idx - s->last_avail) > vq->num))
+		return vq_break(vq, "avail index jumps from %u to %u in a ring of %u",
+				s->last_avail, idx, vq->num);
+	s->avail_idx = idx;
+	return 1;
+}
+
+/* Take the chain that begins at head into elem. */
+static inline int split_walk(struct vdpa_vq *vq, struct vdpa_vq_elem *elem, uint16_t head)
+{
+	const struct vring_desc *table = vq->desc;
+	struct walk w = walk_begin(vq, elem);
+	uint16_t i = head, num_desc = 0;
+	int err;
+
+	for (;;) {
+		struct ring_desc desc;
+
+		if (unlikely(i >= vq->num))
+			return walk_bad_next(vq, i, vq->num);
+		desc = ring_split_desc(&table[i]);
+		num_desc++;
+		if (desc.flags & VRING_DESC_F_INDIRECT) {
+			err = walk_table(&w, &desc, false);
+			break;
+		}
+		err = walk_desc(&w, &desc);
+		if (unlikely(err) || !(desc.flags & VRING_DESC_F_NEXT))
+			break;
+		i = desc.id;
+	}
+	return unlikely(err) ? err : walk_end(&w, head, num_desc);
+}
+
+/* Fetch what the next call of split_pop() will read.  A hint: nothing is checked or kept. */
+static inline void split_prefetch(const struct vdpa_vq *vq)
+{
+	const struct vring_avail *avail = vq->driver;
+	const struct vring_desc *table = vq->desc;
+	const struct vq_split *s = &vq->split;
+
+	if (s->last_avail != s->avail_idx) {
+		uint16_t head = ring_load16(&avail->ring[s->last_avail & s->mask]);
+
+		if (likely(head < vq->num))
+			__builtin_prefetch(&table[head]);
+	}
+}
+
+int split_pop(struct vdpa_vq *vq, struct vdpa_vq_elem *elem)
+{
+	const struct vring_avail *avail = vq->driver;
+	struct vq_split *s = &vq->split;
+	int err;
+
+	if (s->last_avail == s->avail_idx) {
+		err = split_refresh(vq);
+		if (err <= 0)
+			return err;
+	}
+	if (unlikely(vq->outstanding >= vq->num))
+		return vq_break(vq, "more chains than the %u of the ring", vq->num);
+	err = split_walk(vq, elem, ring_load16(&avail->ring[s->last_avail & s->mask]));
+	if (unlikely(err))
+		return err;
+	s->last_avail++;
+	split_prefetch(vq);
+	return 1;
+}
+
+bool split_pending(struct vdpa_vq *vq)
+{
+	const struct vring_avail *avail = vq->driver;
+	const struct vq_split *s = &vq->split;
+
+	return s->last_avail != s->avail_idx || ring_load16(&avail->idx) != s->last_avail;
+}
+
+void split_use(struct vdpa_vq *vq, const struct vdpa_vq_elem *elem)
+{
+	struct vring_used *used = vq->device;
+	struct vq_split *s = &vq->split;
+	vring_used_elem_t *entry = &used->ring[s->used_idx & s->mask];
+
+	entry->id = htole32(elem->id);
+	entry->len = htole32(elem->used_len);
+	s->used_idx++;
+}
+
+/* Does the driver want a call for the entries from `old` to the published index? */
+static bool split_wants_call(const struct vdpa_vq *vq, uint16_t old)
+{
+	const struct vring_avail *avail = vq->driver;
+
+	if (vq->event_idx)
+		return ring_need_event(ring_load16(&avail->ring[vq->num]), vq->split.published,
+				       old);
+	return !(ring_load16(&avail->flags) & VRING_AVAIL_F_NO_INTERRUPT);
+}
+
+bool split_publish(struct vdpa_vq *vq)
+{
+	struct vring_used *used = vq->device;
+	struct vq_split *s = &vq->split;
+	uint16_t old = s->published;
+
+	if (s->used_idx == old)
+		return false;
+	ring_store16_release(&used->idx, s->used_idx);
+	s->published = s->used_idx;
+	/* The driver writes its wish, then looks at our index: one of the two sees the other. */
+	ring_full_barrier();
+	return split_wants_call(vq, old);
+}
+
+bool split_enable_kick(struct vdpa_vq *vq)
+{
+	struct vring_used *used = vq->device;
+
+	if (vq->event_idx)
+		ring_store16(&used->ring[vq->num], vq->split.last_avail);
+	else
+		ring_store16(&used->flags, 0);
+	/* The driver publishes, then looks at our wish: one of the two sees the other. */
+	ring_full_barrier();
+	return split_pending(vq);
+}
+
+void split_disable_kick(struct vdpa_vq *vq)
+{
+	struct vring_used *used = vq->device;
+
+	/* With event index the event left behind does the same. */
+	if (!vq->event_idx)
+		ring_store16(&used->flags, VRING_USED_F_NO_NOTIFY);
+}

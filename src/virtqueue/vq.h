@@ -1,0 +1,90 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The device side of a virtqueue, inside: what split.c, packed.c and the walker share.
+ */
+#ifndef VIRTQUEUE_VQ_H
+#define VIRTQUEUE_VQ_H
+
+#include <errno.h>
+
+#include "base/defs.h"
+#include "vdpa/virtqueue.h"
+#include "virtqueue/inflight.h"
+#include "virtqueue/ring.h"
+
+struct vq_split {
+	uint16_t mask;
+	uint16_t last_avail; /* next entry of the avail ring to take */
+	uint16_t avail_idx;  /* avail index as last read */
+	uint16_t used_idx;   /* next entry of the used ring to write */
+	uint16_t published;  /* used index as the driver sees it */
+};
+
+struct vq_packed {
+	uint16_t last_avail;
+	uint16_t last_used;
+	bool avail_wrap;
+	bool used_wrap;
+	uint16_t slots;       /* taken and not given back */
+	uint16_t batch_slots; /* used since the last publish */
+	uint16_t batch_head;  /* the first of them, whose flags come last */
+	uint16_t batch_flags;
+};
+
+struct vdpa_vq {
+	/* Each request reads these. */
+	bool ready; /* started and not broken */
+	bool packed;
+	bool in_order;
+	bool event_idx;
+	bool indirect;
+	bool log_used;
+	bool call_lost; /* a process before us may have died before its call */
+	uint32_t num;
+	uint32_t outstanding;
+	uint32_t max_segs;
+	void *desc;
+	void *driver;
+	void *device;
+	union {
+		struct vq_split split;
+		struct vq_packed ring;
+	};
+	struct vdpa_iotlb_range hit; /* the range that translated last */
+	struct vdpa_inflight *inflight;
+	struct vdpa_dirty_log *log;
+	struct vdpa_iotlb *iotlb;
+	struct vdpa_vq_stats stats;
+
+	/* In-order: elements taken, oldest first, then those that were given back out of turn. */
+	struct vdpa_vq_elem *order_head, *order_tail;
+	struct vdpa_vq_elem *reap_head, *reap_tail;
+
+	struct vdpa_vq_config cfg; /* its pointers are not used */
+	uint64_t miss_iova;
+	uint32_t miss_perm;
+	bool started;
+	const char *broken; /* NULL or reason */
+	char reason[128];
+};
+
+/* Counters have one writer; readers of other threads see whole values. */
+static inline void vq_count(uint64_t *counter, uint64_t more)
+{
+	__atomic_store_n(counter, *counter + more, __ATOMIC_RELAXED);
+}
+
+/* The ring breaks the rules: it yields nothing more.  Returns -EPROTO. */
+int vq_break(struct vdpa_vq *vq, const char *fmt, ...) __attribute__((cold, format(printf, 2, 3)));
+
+/* One kind of ring.  pop() returns as vdpa_vq_pop(); use() writes the used entry of an element. */
+int split_start(struct vdpa_vq *vq);
+void split_stop(const struct vdpa_vq *vq, struct vdpa_vq_state *state);
+int split_pop(struct vdpa_vq *vq, struct vdpa_vq_elem *elem);
+bool split_pending(struct vdpa_vq *vq);
+void split_use(struct vdpa_vq *vq, const struct vdpa_vq_elem *elem);
+bool split_publish(struct vdpa_vq *vq);
+bool split_enable_kick(struct vdpa_vq *vq);
+void split_disable_kick(struct vdpa_vq *vq);
+
+#endif
