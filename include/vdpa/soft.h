@@ -36,6 +36,9 @@ struct vdpa_soft;
 struct vdpa_soft_vq;
 struct vdpa_soft_req;
 
+/** From here on tags of the state record are the core's. */
+#define VDPA_SOFT_STATE_TAGS 0x40000000u
+
 struct vdpa_soft_class {
 	size_t size;
 	const char *name;
@@ -80,7 +83,7 @@ struct vdpa_soft_class {
 	void (*show)(struct vdpa_soft *soft, struct vdpa_info *info);
 	/** Why a class bit is not offered, or NULL.  Optional. */
 	const char *(*why_not)(struct vdpa_soft *soft, unsigned int bit);
-	/** The class's part of the state record.  Optional, in pairs.  Lane. */
+	/** The class's part of the state record; tags below VDPA_SOFT_STATE_TAGS.  Optional, in pairs.  Lane. */
 	int (*save)(struct vdpa_soft *soft, struct vdpa_state_blob *blob, struct vdpa_extack *ack);
 	int (*load)(struct vdpa_soft *soft, const struct vdpa_state_blob *blob, struct vdpa_extack *ack);
 };

@@ -40,6 +40,12 @@ static inline bool is_power_of_2(uint64_t x)
 	return x && !(x & (x - 1));
 }
 
+/* A counter with one writer; readers on other threads see whole values. */
+static inline void counter_add(uint64_t *counter, uint64_t more)
+{
+	__atomic_store_n(counter, *counter + more, __ATOMIC_RELAXED);
+}
+
 /* Scope attribute for memory of malloc(): `char *s vdpa_cleanup(freep) = strdup(...)`. */
 static inline void freep(void *p)
 {

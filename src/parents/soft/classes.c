@@ -1,0 +1,9 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The classes that come with the library, one row each.
+ */
+#include "parents/soft/internal.h"
+
+const struct vdpa_soft_class *const soft_classes[] = {
+	NULL,
+};

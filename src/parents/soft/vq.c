@@ -1,0 +1,442 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * A queue on its worker: the data path.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <poll.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/epoll.h>
+
+#include "parents/soft/internal.h"
+
+#define CACHE_LINE 64
+
+#define NOMEM_PAUSE_NS 10000000
+#define IDLE_MIN_NS    50000
+#define IDLE_MAX_NS    2000000
+
+/* Requests follow, each on its own cache lines. */
+struct soft_slab {
+	struct soft_slab *next;
+	uint32_t num;
+} __attribute__((aligned(CACHE_LINE)));
+
+struct soft_watch {
+	struct loop_watch watch;
+	void (*fn)(void *arg);
+	void *arg;
+	struct soft_watch *next;
+};
+
+static struct vdpa_soft_vq *from_source(struct worker_source *src)
+{
+	return container_of(src, struct vdpa_soft_vq, src);
+}
+
+/* ---- requests */
+
+static struct vdpa_soft_req *slab_req(struct soft_slab *slab, uint32_t stride, uint32_t i)
+{
+	return (void *)((char *)(slab + 1) + (size_t)stride * i);
+}
+
+static bool vq_grow(struct vdpa_soft_vq *vq)
+{
+	uint32_t num = vq->num < SOFT_SLAB ? vq->num : SOFT_SLAB, stride = vq->soft->req_stride;
+	struct soft_slab *slab = aligned_alloc(CACHE_LINE, sizeof(*slab) + (size_t)num * stride);
+
+	if (!slab)
+		return false;
+	memset(slab, 0, sizeof(*slab) + (size_t)num * stride);
+	slab->num = num;
+	slab->next = vq->slabs;
+	vq->slabs = slab;
+	for (uint32_t i = num; i--;) {
+		struct vdpa_soft_req *req = slab_req(slab, stride, i);
+
+		vdpa_vq_elem_init(&req->elem);
+		req->vq = vq;
+		req->next = vq->free;
+		vq->free = req;
+	}
+	return true;
+}
+
+void soft_vq_release(struct vdpa_soft_vq *vq)
+{
+	struct soft_slab *slab;
+
+	while ((slab = vq->slabs)) {
+		vq->slabs = slab->next;
+		for (uint32_t i = 0; i < slab->num; i++)
+			vdpa_vq_elem_release(&slab_req(slab, vq->soft->req_stride, i)->elem);
+		free(slab);
+	}
+	vq->free = NULL;
+}
+
+static inline void put_req(struct vdpa_soft_vq *vq, struct vdpa_soft_req *req)
+{
+	req->next = vq->free;
+	vq->free = req;
+}
+
+/* ---- notifications to the driver */
+
+/*
+ * A peer that fills up an eventfd must not block the worker.  The flag is the peer's, too, so it
+ * stays as it is.
+ */
+static void signal_fd(int fd)
+{
+	static const uint64_t one = 1;
+	struct pollfd pfd = {.fd = fd, .events = POLLOUT};
+
+	if (fd < 0)
+		return;
+	if (!(fcntl(fd, F_GETFL) & O_NONBLOCK) && poll(&pfd, 1, 0) != 1)
+		return;
+	/* A full one has been signalled, and who closed it does not want to know. */
+	if (write(fd, &one, sizeof(one)) < 0)
+		return;
+}
+
+static void vq_publish(struct vdpa_soft_vq *vq)
+{
+	vq->dirty = false;
+	if (vq->mute || !vdpa_vq_publish(vq->ring))
+		return;
+	if (vq->call >= 0)
+		signal_fd(vq->call);
+	else
+		vq->call_lost = true;
+}
+
+void soft_vq_call(struct vdpa_soft_vq *vq, int fd)
+{
+	vq->call = fd;
+	if (fd >= 0 && vq->call_lost) {
+		vq->call_lost = false;
+		signal_fd(fd);
+	}
+}
+
+/* ---- what stops a queue */
+
+static void vq_check_drained(struct vdpa_soft_vq *vq)
+{
+	if (vdpa_vq_outstanding(vq->ring))
+		return;
+	if (vq->dirty)
+		vq_publish(vq);
+	pthread_mutex_lock(&vq->soft->lock);
+	vq->drained = true;
+	pthread_cond_broadcast(&vq->soft->cond);
+	pthread_mutex_unlock(&vq->soft->lock);
+}
+
+void soft_vq_hold(struct vdpa_soft_vq *vq)
+{
+	vq->hold |= SOFT_HOLD_DRAIN;
+	if (vq->cls->cancel && vdpa_vq_outstanding(vq->ring))
+		vq->cls->cancel(vq);
+	vq_check_drained(vq);
+}
+
+void soft_vq_resume(struct vdpa_soft_vq *vq)
+{
+	vq->hold &= ~SOFT_HOLD_DRAIN;
+	worker_source_wake(&vq->src);
+}
+
+static void vq_break(struct vdpa_soft_vq *vq, const char *why)
+{
+	vq->hold |= SOFT_HOLD_BROKEN;
+	signal_fd(vq->err);
+	soft_fault(vq->soft, vq->idx, why);
+}
+
+/* The driver may make it good by another map, and then kicks. */
+static void vq_park(struct vdpa_soft_vq *vq)
+{
+	struct vdpa_soft *soft = vq->soft;
+	uint64_t iova;
+	uint32_t perm;
+	char text[96];
+
+	vq->hold |= SOFT_HOLD_PARKED;
+	if (vq->miss_told)
+		return;
+	vq->miss_told = true;
+	signal_fd(vq->err);
+	vdpa_vq_miss(vq->ring, &iova, &perm);
+	snprintf(text, sizeof(text), "waits: iova 0x%" PRIx64 " is not mapped for %s", iova,
+		 perm & VDPA_PERM_WRITE ? "writing" : "reading");
+	soft_complain(soft, vq->idx, text);
+}
+
+static void vq_pause(struct vdpa_soft_vq *vq)
+{
+	vq->hold |= SOFT_HOLD_NOMEM;
+	loop_timer_set(worker_loop(vq->thread), &vq->timer, NOMEM_PAUSE_NS);
+}
+
+static void vq_stuck(struct vdpa_soft_vq *vq, int err)
+{
+	if (err == -EFAULT)
+		vq_park(vq);
+	else if (err == -ENOMEM)
+		vq_pause(vq);
+	else
+		vq_break(vq, vdpa_vq_broken(vq->ring));
+}
+
+/* ---- the source */
+
+/* An idle queue has no requests. */
+static bool vq_supply(struct vdpa_soft_vq *vq)
+{
+	if (!vdpa_vq_pending(vq->ring) && !vdpa_vq_broken(vq->ring))
+		return false;
+	if (vq_grow(vq))
+		return true;
+	vq_pause(vq);
+	return false;
+}
+
+static bool soft_vq_poll(struct worker_source *src)
+{
+	struct vdpa_soft_vq *vq = from_source(src);
+	uint32_t num = 0;
+
+	vq->polling = true;
+	vq->hold &= ~SOFT_HOLD_PARKED;
+	while (num < SOFT_BATCH && likely(!vq->hold)) {
+		struct vdpa_soft_req *req = vq->free;
+		int got;
+
+		if (unlikely(!req)) {
+			if (!vq_supply(vq))
+				break;
+			req = vq->free;
+		}
+		got = vdpa_vq_pop(vq->ring, &req->elem);
+		if (got <= 0) {
+			if (unlikely(got < 0))
+				vq_stuck(vq, got);
+			break;
+		}
+		vq->free = req->next;
+		vq->cls->handle(req);
+		num++;
+	}
+	if (num) {
+		vq->idle_ns = 0;
+		vq->miss_told = false;
+		if (vq->cls->flush)
+			vq->cls->flush(vq);
+	}
+	vq->polling = false;
+	if (!vq->dirty)
+		return num;
+	vq_publish(vq);
+	return true;
+}
+
+static bool soft_vq_arm(struct worker_source *src)
+{
+	struct vdpa_soft_vq *vq = from_source(src);
+	bool more;
+
+	if (vq->hold & (SOFT_HOLD_STOPPED | SOFT_HOLD_DRAIN | SOFT_HOLD_BROKEN))
+		return vq->dirty;
+	more = vdpa_vq_enable_kick(vq->ring);
+	if (vq->hold)
+		return vq->dirty;
+	if (vq->polled && !more) {
+		vq->idle_ns = vq->idle_ns ? 2 * vq->idle_ns : IDLE_MIN_NS;
+		if (vq->idle_ns > IDLE_MAX_NS)
+			vq->idle_ns = IDLE_MAX_NS;
+		loop_timer_set(worker_loop(vq->thread), &vq->timer, vq->idle_ns);
+	}
+	return more || vq->dirty;
+}
+
+static void soft_vq_disarm(struct worker_source *src)
+{
+	vdpa_vq_disable_kick(from_source(src)->ring);
+}
+
+static void soft_vq_woken(struct worker_source *src)
+{
+	struct vdpa_soft_vq *vq = from_source(src);
+
+	counter_add(&vdpa_vq_stats(vq->ring)->kicks, 1);
+}
+
+static void soft_vq_timer(struct loop_timer *timer)
+{
+	struct vdpa_soft_vq *vq = container_of(timer, struct vdpa_soft_vq, timer);
+
+	vq->hold &= ~SOFT_HOLD_NOMEM;
+	worker_source_wake(&vq->src);
+}
+
+const struct worker_source_ops soft_vq_source_ops = {
+	.poll = soft_vq_poll,
+	.arm = soft_vq_arm,
+	.disarm = soft_vq_disarm,
+	.woken = soft_vq_woken,
+};
+
+/* ---- begin and end */
+
+static void vq_close(struct vdpa_soft_vq *vq)
+{
+	struct soft_watch *watch;
+
+	if (vq->cls->queue_stop)
+		vq->cls->queue_stop(vq);
+	while ((watch = vq->watches)) {
+		vq->watches = watch->next;
+		loop_watch_del(&watch->watch);
+		free(watch);
+	}
+}
+
+int soft_vq_begin(struct vdpa_soft_vq *vq, struct vdpa_extack *ack)
+{
+	int err = 0;
+
+	vq->hold = 0;
+	vq->dirty = vq->mute = vq->call_lost = vq->miss_told = false;
+	vq->idle_ns = 0;
+	vq->timer.fn = soft_vq_timer;
+	if (vq->cls->queue_start)
+		err = vq->cls->queue_start(vq, ack);
+	if (err)
+		goto stopped;
+	err = worker_attach_local(vq->thread, &vq->src);
+	if (err) {
+		vdpa_extack_set(ack, err, "cannot wait for kicks of queue %u: %s", vq->idx,
+				strerror(-err));
+		goto opened;
+	}
+	/* Whatever came in before we could be kicked. */
+	worker_source_wake(&vq->src);
+	return 0;
+
+opened:
+	vq_close(vq);
+stopped:
+	vq->hold = SOFT_HOLD_STOPPED;
+	return err;
+}
+
+void soft_vq_end(struct vdpa_soft_vq *vq)
+{
+	vq->hold = SOFT_HOLD_STOPPED;
+	worker_detach_local(&vq->src);
+	loop_timer_cancel(&vq->timer);
+	vq_close(vq);
+	vdpa_vq_stop(vq->ring, &vq->state);
+}
+
+/* ---- what classes call */
+
+static void complete(struct vdpa_soft_vq *vq, struct vdpa_soft_req *req, uint32_t len)
+{
+	struct vdpa_vq_elem *elem;
+
+	if (likely(vdpa_vq_complete(vq->ring, &req->elem, len)))
+		put_req(vq, req);
+	if (unlikely(vq->in_order)) {
+		while ((elem = vdpa_vq_reap(vq->ring)))
+			put_req(vq, container_of(elem, struct vdpa_soft_req, elem));
+	}
+}
+
+VDPA_API void vdpa_soft_complete(struct vdpa_soft_req *req, uint32_t len)
+{
+	struct vdpa_soft_vq *vq = req->vq;
+
+	complete(vq, req, len);
+	if (!vq->dirty) {
+		vq->dirty = true;
+		if (!vq->polling)
+			worker_source_wake(&vq->src);
+	}
+	if (unlikely(vq->hold & SOFT_HOLD_DRAIN))
+		vq_check_drained(vq);
+}
+
+VDPA_API void vdpa_soft_complete_error(struct vdpa_soft_req *req, uint32_t len)
+{
+	counter_add(&vdpa_vq_stats(req->vq->ring)->errors, 1);
+	vdpa_soft_complete(req, len);
+}
+
+VDPA_API void vdpa_soft_broken(struct vdpa_soft_req *req, const char *why)
+{
+	struct vdpa_soft_vq *vq = req->vq;
+
+	/* What was done before is the driver's, this one is not. */
+	if (vq->dirty)
+		vq_publish(vq);
+	vq->mute = true;
+	complete(vq, req, 0);
+	counter_add(&vdpa_vq_stats(vq->ring)->broken, 1);
+	vq_break(vq, why);
+	if (vq->hold & SOFT_HOLD_DRAIN)
+		vq_check_drained(vq);
+}
+
+static void watch_ready(struct loop_watch *watch, uint32_t events)
+{
+	struct soft_watch *w = container_of(watch, struct soft_watch, watch);
+
+	w->fn(w->arg);
+}
+
+VDPA_API int vdpa_soft_vq_watch(struct vdpa_soft_vq *vq, int fd, void (*fn)(void *arg), void *arg)
+{
+	struct soft_watch *watch = calloc(1, sizeof(*watch));
+	int err;
+
+	if (!watch)
+		return -ENOMEM;
+	watch->watch = LOOP_WATCH_INIT(watch_ready);
+	watch->fn = fn;
+	watch->arg = arg;
+	err = loop_watch_add(worker_loop(vq->thread), &watch->watch, fd, EPOLLIN);
+	if (err) {
+		free(watch);
+		return err;
+	}
+	watch->next = vq->watches;
+	vq->watches = watch;
+	return 0;
+}
+
+VDPA_API struct vdpa_soft *vdpa_soft_vq_soft(const struct vdpa_soft_vq *vq)
+{
+	return vq->soft;
+}
+
+VDPA_API uint16_t vdpa_soft_vq_index(const struct vdpa_soft_vq *vq)
+{
+	return vq->idx;
+}
+
+VDPA_API void *vdpa_soft_vq_priv(struct vdpa_soft_vq *vq)
+{
+	return vq->priv;
+}
+
+VDPA_API void *vdpa_soft_req_priv(struct vdpa_soft_req *req)
+{
+	return (char *)req + SOFT_REQ_SIZE;
+}
