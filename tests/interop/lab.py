@@ -407,13 +407,13 @@ class Qemu(Guest):
 
 
 def main(*cases):
-    """Runs the case, a function that is given a Lab, that the command line names."""
+    """Runs the case that the command line names: a function of a Lab and the further words."""
     by_name = {case.__name__: case for case in cases}
-    if len(sys.argv) != 2 or sys.argv[1] not in by_name:
+    if len(sys.argv) < 2 or sys.argv[1] not in by_name:
         sys.exit(f"usage: {sys.argv[0]} {'|'.join(by_name)}")
     try:
         with Lab() as lab:
-            by_name[sys.argv[1]](lab)
+            by_name[sys.argv[1]](lab, *sys.argv[2:])
     except Skip as reason:
         print(reason)
         sys.exit(77)
