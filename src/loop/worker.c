@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The thread has two states.  While sources are active it polls them round by round, and looks at
- * its loop only where loop_posted() says so or DISPATCH_NS have passed; the clock is read after
- * each poll that found something, and after EMPTY_ROUNDS rounds that did not.  When no source is
- * active it sleeps in the loop.  A source becomes active by its descriptor or worker_source_wake(),
+ * The thread has two states.  While sources are active it polls them round by round; when there are
+ * none it sleeps in its loop.  A source becomes active by its descriptor or worker_source_wake(),
  * and rests, armed, after its window without work: each for itself, so falling asleep needs no pass
  * over all of them.
+ *
+ * A round may take 20 ns or 200 us, and reading the clock 25 to 50 ns: so the clock is read after
+ * as many rounds as fit into about CLOCK_NS, and what is due is done then: idle sources at each
+ * reading, the loop after DISPATCH_NS.  Calls are seen in each round.
  */
 #include <errno.h>
 #include <pthread.h>
@@ -18,9 +20,10 @@
 #include "base/thread.h"
 #include "loop/worker.h"
 
-#define EMPTY_ROUNDS 8
+#define CLOCK_NS     1000
+#define STRIDE_MAX   64
+#define FOUND_WEIGHT 16 /* a round that finds something counts as so many that do not */
 #define DISPATCH_NS  16000
-#define REST_NS      1000
 #define WAKE_NS      30000 /* what waking up takes of the gap between two pieces of work */
 #define WINDOW_MIN   1000
 #define FULL_WINDOWS 8 /* active sources that may have their whole window */
@@ -40,10 +43,10 @@ struct worker {
 	struct worker_source *current; /* in the round; NULL: it was detached */
 	struct worker_source *next;
 	uint64_t now;
-	uint64_t limit;      /* poll_us */
-	uint64_t dispatched; /* when the loop was looked at */
-	uint64_t rested;     /* when idle sources were looked for */
-	unsigned int empty_rounds;
+	uint64_t limit;                    /* poll_us */
+	uint64_t dispatched;               /* when the loop was looked at */
+	unsigned int rounds, found_rounds; /* since the clock was read, weighed */
+	unsigned int stride;               /* rounds from one reading of the clock to the next */
 	bool stop;
 	SLIST_HEAD(, local) locals;
 
@@ -73,6 +76,7 @@ static void read_clock(struct worker *worker)
 static void activate(struct worker *worker, struct worker_source *src)
 {
 	src->active = true;
+	src->busy = false;
 	src->worked = worker->now;
 	TAILQ_INSERT_TAIL(&worker->active, src, entry);
 	worker->num_active++;
@@ -163,32 +167,32 @@ static void rest_idle(struct worker *worker)
 	for (src = TAILQ_FIRST(&worker->active); src; src = worker->next) {
 		worker->next = TAILQ_NEXT(src, entry);
 		worker->current = src;
+		if (src->busy) {
+			src->busy = false;
+			src->worked = worker->now;
+			continue;
+		}
 		window = src->window < worker->limit ? src->window : worker->limit;
 		/* Each source in the round slows down the others. */
 		if (worker->num_active > FULL_WINDOWS)
 			window = window * FULL_WINDOWS / worker->num_active;
-		if (worker->now - src->worked > window)
+		if (worker->now - src->worked >= window)
 			rest(worker, src);
 	}
-	worker->rested = worker->now;
 }
 
 static bool poll_round(struct worker *worker)
 {
 	struct worker_source *src;
 	bool found = false;
-	uint64_t now;
 
 	for (src = TAILQ_FIRST(&worker->active); src; src = worker->next) {
 		worker->next = TAILQ_NEXT(src, entry);
 		worker->current = src;
 		if (src->ops->poll(src)) {
 			found = true;
-			now = loop_now(worker->loop);
-			count(&worker->stats.busy_ns, now - worker->now);
-			worker->now = now;
 			if (worker->current)
-				src->worked = now;
+				src->busy = true;
 		} else if (!worker->limit && worker->current) {
 			rest(worker, src);
 		}
@@ -209,18 +213,33 @@ static void sleep_in_loop(struct worker *worker)
 	worker->dispatched = worker->now;
 }
 
+static void look_at_clock(struct worker *worker)
+{
+	uint64_t before = worker->now, ns;
+
+	read_clock(worker);
+	ns = worker->now - before;
+	count(&worker->stats.busy_ns, ns * worker->found_rounds / worker->rounds);
+	worker->rounds = worker->found_rounds = 0;
+	if (ns < CLOCK_NS / 2 && worker->stride < STRIDE_MAX)
+		worker->stride *= 2;
+	else if (ns > CLOCK_NS * 2)
+		worker->stride = 1;
+	rest_idle(worker);
+}
+
 static void poll_sources(struct worker *worker)
 {
 	worker->limit = __atomic_load_n(&worker->poll_us, __ATOMIC_RELAXED) * UINT64_C(1000);
 	if (poll_round(worker)) {
-		worker->empty_rounds = 0;
+		worker->found_rounds += FOUND_WEIGHT;
+		worker->rounds += FOUND_WEIGHT;
 	} else {
+		worker->rounds++;
 		count(&worker->stats.polls, 1);
-		if (++worker->empty_rounds % EMPTY_ROUNDS == 0)
-			read_clock(worker);
 	}
-	if (worker->now - worker->rested >= REST_NS)
-		rest_idle(worker);
+	if (worker->rounds >= worker->stride)
+		look_at_clock(worker);
 	if (loop_posted(worker->loop) || worker->now - worker->dispatched >= DISPATCH_NS) {
 		loop_dispatch(worker->loop, 0);
 		worker->dispatched = worker->now;
@@ -325,6 +344,7 @@ int worker_alloc(const char *name, int cpu, uint32_t poll_us, struct worker **re
 	if (!worker)
 		return -ENOMEM;
 	worker->poll_us = poll_us;
+	worker->stride = 1;
 	TAILQ_INIT(&worker->active);
 	SLIST_INIT(&worker->locals);
 	pthread_mutex_init(&worker->lock, NULL);

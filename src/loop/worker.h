@@ -50,6 +50,7 @@ struct worker_source {
 	struct worker *worker;
 	bool active; /* in the round */
 	bool armed;
+	bool busy;		/* had work since the clock was read */
 	uint64_t worked;	/* when it last had work, nanoseconds */
 	uint64_t window;	/* how long it is polled without work, nanoseconds */
 	uint64_t limit;		/* the worker's poll_us when window was set, nanoseconds */
@@ -76,8 +77,10 @@ void worker_free(struct worker *worker);
 /*
  * Serve a source / stop serving it.  Returns when the worker has done so: after detach no function of the source
  * runs or will run.  Any thread but the worker's own; worker threads use the _local forms.
+ *
+ * A source is zeroed but for ops and fd before it is first attached; it may be attached again, to any worker.
+ * 0, -EBUSY when it is attached, or -errno: the descriptor cannot be watched.
  */
-/* 0, -EBUSY when attached already, or -errno: the descriptor cannot be watched. */
 int worker_attach(struct worker *worker, struct worker_source *src);
 void worker_detach(struct worker_source *src);
 int worker_attach_local(struct worker *worker, struct worker_source *src);
