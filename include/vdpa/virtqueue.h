@@ -92,7 +92,8 @@ struct vdpa_vq_config {
 	struct vdpa_inflight *inflight;	 /**< NULL without; borrowed until stop */
 	struct vdpa_dirty_log *log;	 /**< NULL without; a reference is taken */
 	bool log_used;			 /**< also log writes of the used ring, at: */
-	uint64_t log_addr;		 /**< guest physical address of the used ring, for the log */
+	uint64_t log_addr;		 /**< guest physical address of the used ring, for the log; a
+					  *   packed ring has none and is logged at its IOVA */
 	uint32_t max_segs;		 /**< pieces in a chain, 0: VDPA_VQ_SEGS_MAX */
 };
 

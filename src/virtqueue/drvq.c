@@ -48,6 +48,25 @@ void *drvq_break(struct vdpa_drvq *q, const char *fmt, ...)
 	return NULL;
 }
 
+void *drvq_claim_in_order(struct vdpa_drvq *q, uint32_t *id, uint32_t *len)
+{
+	if (!q->batch) {
+		if (unlikely(*id >= q->num || !q->slots[*id].cookie))
+			return drvq_break(q, "device used id %u, which is not offered", *id);
+		q->batch = true;
+		q->batch_id = (uint16_t)*id;
+		q->batch_len = *len;
+	}
+	*id = q->oldest;
+	/* Of those that were skipped each byte counts as written. */
+	*len = UINT32_MAX;
+	if (*id == q->batch_id) {
+		*len = q->batch_len;
+		q->batch = false;
+	}
+	return drvq_claim(q, *id, len);
+}
+
 static int config_check(const struct vdpa_drvq_config *cfg, struct vdpa_extack *ack)
 {
 	if (!cfg->num || cfg->num > VDPA_VQ_NUM_MAX)
@@ -102,7 +121,10 @@ VDPA_API int vdpa_drvq_alloc(const struct vdpa_drvq_config *cfg, struct vdpa_drv
 	q->tables_iova = cfg->iova + l.tables;
 	for (uint32_t i = 0; i < cfg->num; i++)
 		q->slots[i].next = (uint16_t)(i + 1);
-	q->split.mask = (uint16_t)(cfg->num - 1);
+	if (q->packed)
+		drvq_packed_init(q);
+	else
+		q->split.mask = (uint16_t)(cfg->num - 1);
 	*ret = q;
 	return 0;
 }
@@ -125,29 +147,35 @@ VDPA_API int vdpa_drvq_add(struct vdpa_drvq *q, const struct vdpa_drvq_sg *sg, u
 {
 	if (unlikely(!cookie || !(out | in) || out > q->num || in > q->num - out))
 		return -EINVAL;
-	return drvq_split_add(q, sg, out, in, cookie);
+	return q->packed ? drvq_packed_add(q, sg, out, in, cookie)
+			 : drvq_split_add(q, sg, out, in, cookie);
 }
 
 VDPA_API bool vdpa_drvq_publish(struct vdpa_drvq *q)
 {
-	return drvq_split_publish(q);
+	return q->packed ? drvq_packed_publish(q) : drvq_split_publish(q);
 }
 
 VDPA_API void *vdpa_drvq_get(struct vdpa_drvq *q, uint32_t *len)
 {
 	if (unlikely(q->broken))
 		return NULL;
-	return drvq_split_get(q, len);
+	return q->packed ? drvq_packed_get(q, len) : drvq_split_get(q, len);
 }
 
 VDPA_API bool vdpa_drvq_enable_call(struct vdpa_drvq *q)
 {
-	return !q->broken && drvq_split_enable_call(q);
+	if (q->broken)
+		return false;
+	return q->packed ? drvq_packed_enable_call(q) : drvq_split_enable_call(q);
 }
 
 VDPA_API void vdpa_drvq_disable_call(struct vdpa_drvq *q)
 {
-	drvq_split_disable_call(q);
+	if (q->packed)
+		drvq_packed_disable_call(q);
+	else
+		drvq_split_disable_call(q);
 }
 
 VDPA_API uint32_t vdpa_drvq_free_slots(const struct vdpa_drvq *q)

@@ -31,6 +31,16 @@ struct drvq_split {
 	uint16_t used_idx;  /* used index as last read */
 };
 
+struct drvq_packed {
+	uint16_t next_avail;  /* slot to write */
+	uint16_t next_used;   /* slot to read */
+	uint16_t avail_marks; /* of an available descriptor in this lap */
+	uint16_t used_marks;
+	uint16_t batch_head; /* the first slot since the last publish, whose flags come last */
+	uint16_t batch_flags;
+	uint32_t batch_slots; /* since the last publish */
+};
+
 struct vdpa_drvq {
 	bool packed;
 	bool in_order;
@@ -44,7 +54,10 @@ struct vdpa_drvq {
 	void *device;
 	struct vring_desc *tables; /* one of table_num entries for each slot */
 	uint64_t tables_iova;
-	struct drvq_split split;
+	union {
+		struct drvq_split split;
+		struct drvq_packed ring;
+	};
 
 	/* In-order: one used entry may stand for all up to it. */
 	bool batch; /* such an entry was read, batch_id is the last of its chains */
@@ -81,11 +94,35 @@ static inline void *drvq_claim(struct vdpa_drvq *q, uint32_t id, uint32_t *len)
 	return cookie;
 }
 
+/*
+ * The same for an in-order ring, where the entry for *id stands for all chains up to that one: the
+ * oldest is claimed, and *id becomes its id.
+ */
+void *drvq_claim_in_order(struct vdpa_drvq *q, uint32_t *id, uint32_t *len);
+
+/* Bytes of writable pieces, at most what 32 bits hold. */
+static inline uint32_t drvq_in_len(const struct vdpa_drvq_sg *sg, uint32_t num)
+{
+	uint64_t len = 0;
+
+	for (uint32_t i = 0; i < num; i++)
+		len += sg[i].len;
+	return len > UINT32_MAX ? UINT32_MAX : (uint32_t)len;
+}
+
 int drvq_split_add(struct vdpa_drvq *q, const struct vdpa_drvq_sg *sg, uint32_t out, uint32_t in,
 		   void *cookie);
 bool drvq_split_publish(struct vdpa_drvq *q);
 void *drvq_split_get(struct vdpa_drvq *q, uint32_t *len);
 bool drvq_split_enable_call(struct vdpa_drvq *q);
 void drvq_split_disable_call(struct vdpa_drvq *q);
+
+void drvq_packed_init(struct vdpa_drvq *q);
+int drvq_packed_add(struct vdpa_drvq *q, const struct vdpa_drvq_sg *sg, uint32_t out, uint32_t in,
+		    void *cookie);
+bool drvq_packed_publish(struct vdpa_drvq *q);
+void *drvq_packed_get(struct vdpa_drvq *q, uint32_t *len);
+bool drvq_packed_enable_call(struct vdpa_drvq *q);
+void drvq_packed_disable_call(struct vdpa_drvq *q);
 
 #endif

@@ -55,7 +55,6 @@ int drvq_split_add(struct vdpa_drvq *q, const struct vdpa_drvq_sg *sg, uint32_t 
 	struct vring_avail *avail = q->driver;
 	struct drvq_split *s = &q->split;
 	struct drvq_slot *slot;
-	uint64_t in_len = 0;
 	uint16_t head = q->free_head;
 
 	if (q->free_slots < (indirect ? 1 : num))
@@ -67,9 +66,7 @@ int drvq_split_add(struct vdpa_drvq *q, const struct vdpa_drvq_sg *sg, uint32_t 
 	} else {
 		slot->last = add_direct(q, head, sg, out, num);
 	}
-	for (uint32_t i = out; i < num; i++)
-		in_len += sg[i].len;
-	slot->in_len = in_len > UINT32_MAX ? UINT32_MAX : (uint32_t)in_len;
+	slot->in_len = drvq_in_len(sg + out, in);
 	slot->num = indirect ? 1 : (uint16_t)num;
 	slot->cookie = cookie;
 	q->free_head = q->slots[slot->last].next;
@@ -140,31 +137,6 @@ static bool refresh(struct vdpa_drvq *q)
 	return true;
 }
 
-/* The next chain of an in-order ring, which entry `id` stands for together with those before it. */
-static void *get_in_order(struct vdpa_drvq *q, uint32_t id, uint32_t *len)
-{
-	uint16_t head = q->oldest;
-	void *cookie;
-
-	if (!q->batch) {
-		if (unlikely(id >= q->num || !q->slots[id].cookie))
-			return drvq_break(q, "device used id %u, which is not offered", id);
-		q->batch = true;
-		q->batch_id = (uint16_t)id;
-		q->batch_len = *len;
-	}
-	/* Of those that were skipped each byte counts as written. */
-	*len = UINT32_MAX;
-	if (head == q->batch_id) {
-		*len = q->batch_len;
-		q->batch = false;
-	}
-	cookie = drvq_claim(q, head, len);
-	if (cookie)
-		q->oldest = (uint16_t)((head + q->slots[head].num) & q->split.mask);
-	return cookie;
-}
-
 void *drvq_split_get(struct vdpa_drvq *q, uint32_t *len)
 {
 	const struct vring_used *used = q->device;
@@ -178,14 +150,14 @@ void *drvq_split_get(struct vdpa_drvq *q, uint32_t *len)
 	entry = &used->ring[s->last_used & s->mask];
 	id = ring_load32(&entry->id);
 	*len = ring_load32(&entry->len);
-	if (unlikely(q->in_order)) {
-		id = q->oldest;
-		cookie = get_in_order(q, ring_load32(&entry->id), len);
-	} else {
+	if (unlikely(q->in_order))
+		cookie = drvq_claim_in_order(q, &id, len);
+	else
 		cookie = drvq_claim(q, id, len);
-	}
 	if (unlikely(!cookie))
 		return NULL;
+	if (q->in_order)
+		q->oldest = (uint16_t)((id + q->slots[id].num) & s->mask);
 	release(q, (uint16_t)id);
 	s->last_used++;
 	return cookie;

@@ -129,4 +129,31 @@ static inline bool ring_need_event(uint16_t event, uint16_t now, uint16_t old)
 	return (uint16_t)(now - event - 1) < (uint16_t)(now - old);
 }
 
+/* An event suppression structure of a packed ring, as one word: wait for a slot of a lap. */
+static inline uint32_t ring_packed_event(uint16_t slot, bool wrap)
+{
+	return (uint32_t)VRING_PACKED_EVENT_FLAG_DESC << 16 |
+	       (uint32_t)wrap << VRING_PACKED_EVENT_F_WRAP_CTR | slot;
+}
+
+/*
+ * The same for packed rings: `event` is the structure of the other side, `now` and `wrap` where we
+ * stand after `slots` more slots.
+ */
+static inline bool ring_packed_need_event(uint32_t event, bool event_idx, uint16_t now, bool wrap,
+					  uint32_t slots, uint32_t num)
+{
+	uint32_t flags = event >> 16 & 3;
+	int32_t behind, at = event & 0x7fff;
+
+	if (flags == VRING_PACKED_EVENT_FLAG_DISABLE)
+		return false;
+	if (flags != VRING_PACKED_EVENT_FLAG_DESC || !event_idx)
+		return true;
+	if ((event >> VRING_PACKED_EVENT_F_WRAP_CTR & 1) != wrap)
+		at -= (int32_t)num; /* in the lap before */
+	behind = now - at - 1;
+	return behind >= 0 && (uint32_t)behind < slots;
+}
+
 #endif

@@ -4,7 +4,7 @@
  */
 #include "virtqueue/walk.h"
 
-int split_start(struct vdpa_vq *vq)
+void split_start(struct vdpa_vq *vq)
 {
 	const struct vring_used *used = vq->device;
 	uint16_t idx = ring_load16_acquire(&used->idx);
@@ -16,7 +16,6 @@ int split_start(struct vdpa_vq *vq)
 		.used_idx = idx,
 		.published = idx,
 	};
-	return 0;
 }
 
 void split_stop(const struct vdpa_vq *vq, struct vdpa_vq_state *state)
@@ -38,6 +37,18 @@ static int split_refresh(struct vdpa_vq *vq)
 				s->last_avail, idx, vq->num);
 	s->avail_idx = idx;
 	return 1;
+}
+
+/* A field of the used ring was written. */
+static inline void split_log(const struct vdpa_vq *vq, uint64_t offset, uint64_t len)
+{
+	if (unlikely(vq->log_used))
+		vdpa_dirty_log_mark(vq->log, vq->cfg.log_addr + offset, len);
+}
+
+static inline uint64_t used_offset(uint32_t entry)
+{
+	return offsetof(struct vring_used, ring) + sizeof(vring_used_elem_t) * (uint64_t)entry;
 }
 
 /* Take the chain that begins at head into elem. */
@@ -119,6 +130,7 @@ void split_use(struct vdpa_vq *vq, const struct vdpa_vq_elem *elem)
 
 	entry->id = htole32(elem->id);
 	entry->len = htole32(elem->used_len);
+	split_log(vq, used_offset(s->used_idx & s->mask), sizeof(*entry));
 	s->used_idx++;
 }
 
@@ -143,6 +155,7 @@ bool split_publish(struct vdpa_vq *vq)
 		return false;
 	ring_store16_release(&used->idx, s->used_idx);
 	s->published = s->used_idx;
+	split_log(vq, offsetof(struct vring_used, idx), 2);
 	/* The driver writes its wish, then looks at our index: one of the two sees the other. */
 	ring_full_barrier();
 	return split_wants_call(vq, old);
@@ -152,10 +165,13 @@ bool split_enable_kick(struct vdpa_vq *vq)
 {
 	struct vring_used *used = vq->device;
 
-	if (vq->event_idx)
+	if (vq->event_idx) {
 		ring_store16(&used->ring[vq->num], vq->split.last_avail);
-	else
+		split_log(vq, used_offset(vq->num), 2);
+	} else {
 		ring_store16(&used->flags, 0);
+		split_log(vq, 0, 2);
+	}
 	/* The driver publishes, then looks at our wish: one of the two sees the other. */
 	ring_full_barrier();
 	return split_pending(vq);
@@ -166,6 +182,8 @@ void split_disable_kick(struct vdpa_vq *vq)
 	struct vring_used *used = vq->device;
 
 	/* With event index the event left behind does the same. */
-	if (!vq->event_idx)
-		ring_store16(&used->flags, VRING_USED_F_NO_NOTIFY);
+	if (vq->event_idx)
+		return;
+	ring_store16(&used->flags, VRING_USED_F_NO_NOTIFY);
+	split_log(vq, 0, 2);
 }

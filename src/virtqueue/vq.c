@@ -148,6 +148,41 @@ static void vq_adopt(struct vdpa_vq *vq, const struct vdpa_vq_config *cfg)
 	vq->broken = NULL;
 }
 
+VDPA_API void vdpa_vq_set_log(struct vdpa_vq *vq, struct vdpa_dirty_log *log, bool log_used,
+			      uint64_t log_addr)
+{
+	struct vdpa_dirty_log *old = vq->log;
+
+	if (!vq->started)
+		return;
+	vq->log = log ? vdpa_dirty_log_get(log) : NULL;
+	vq->log_used = log && log_used;
+	vq->cfg.log_addr = log_addr;
+	vdpa_dirty_log_put(old);
+}
+
+/* Mark all that the device may have written for an element, however much it says it has. */
+static void log_pieces(const struct vdpa_vq *vq, const struct vdpa_vq_elem *elem)
+{
+	for (uint32_t i = elem->out_num; i < (uint32_t)elem->out_num + elem->in_num; i++) {
+		const uint8_t *hva = elem->iov[i].iov_base;
+		uint64_t len = elem->iov[i].iov_len;
+
+		while (len) {
+			const struct vdpa_iotlb_range *range = vdpa_iotlb_find_hva(vq->iotlb, hva);
+			uint64_t off, part;
+
+			if (!range)
+				break;
+			off = (uint64_t)(hva - range->hva);
+			part = range->len - off < len ? range->len - off : len;
+			vdpa_dirty_log_mark(vq->log, range->iova + off, part);
+			hva += part;
+			len -= part;
+		}
+	}
+}
+
 VDPA_API int vdpa_vq_start(struct vdpa_vq *vq, const struct vdpa_vq_config *cfg,
 			   struct vdpa_extack *ack)
 {
@@ -162,12 +197,16 @@ VDPA_API int vdpa_vq_start(struct vdpa_vq *vq, const struct vdpa_vq_config *cfg,
 		return err;
 
 	vq_adopt(vq, cfg);
-	err = split_start(vq);
+	if (vq->packed)
+		err = packed_start(vq, ack);
+	else
+		split_start(vq);
 	if (err)
-		return vdpa_extack_set(ack, err, "%s", vq->reason);
+		return err;
 	vq->iotlb = vdpa_iotlb_get(cfg->iotlb);
 	vq->started = true;
 	vq->ready = true;
+	vdpa_vq_set_log(vq, cfg->log, cfg->log_used, cfg->log_addr);
 	return 0;
 }
 
@@ -177,8 +216,12 @@ VDPA_API void vdpa_vq_stop(struct vdpa_vq *vq, struct vdpa_vq_state *state)
 		return;
 	if (state) {
 		*state = (struct vdpa_vq_state){.packed = vq->packed};
-		split_stop(vq, state);
+		if (vq->packed)
+			packed_stop(vq, state);
+		else
+			split_stop(vq, state);
 	}
+	vdpa_vq_set_log(vq, NULL, false, 0);
 	vq->started = false;
 	vq->ready = false;
 	vq->outstanding = 0;
@@ -213,7 +256,7 @@ VDPA_API int vdpa_vq_pop(struct vdpa_vq *vq, struct vdpa_vq_elem *elem)
 
 	if (unlikely(!vq->ready))
 		return vq->broken ? -EPROTO : 0;
-	got = split_pop(vq, elem);
+	got = vq->packed ? packed_pop(vq, elem) : split_pop(vq, elem);
 	if (got <= 0)
 		return got;
 	vq->outstanding++;
@@ -237,13 +280,18 @@ VDPA_API void vdpa_vq_miss(const struct vdpa_vq *vq, uint64_t *iova, uint32_t *p
 
 VDPA_API bool vdpa_vq_pending(struct vdpa_vq *vq)
 {
-	return vq->ready && split_pending(vq);
+	return vq->ready && (vq->packed ? packed_pending(vq) : split_pending(vq));
 }
 
 /* Write the used entry of an element whose turn it is. */
 static void vq_use(struct vdpa_vq *vq, struct vdpa_vq_elem *elem)
 {
-	split_use(vq, elem);
+	if (unlikely(vq->log))
+		log_pieces(vq, elem);
+	if (vq->packed)
+		packed_use(vq, elem);
+	else
+		split_use(vq, elem);
 	vq->outstanding--;
 	vq_count(&vq->stats.requests, 1);
 	vq_count(&vq->stats.bytes_out, elem->out_len);
@@ -303,7 +351,7 @@ VDPA_API bool vdpa_vq_publish(struct vdpa_vq *vq)
 
 	if (unlikely(!vq->started))
 		return false;
-	call = split_publish(vq);
+	call = vq->packed ? packed_publish(vq) : split_publish(vq);
 	if (call)
 		vq_count(&vq->stats.calls, 1);
 	return call;
@@ -311,12 +359,16 @@ VDPA_API bool vdpa_vq_publish(struct vdpa_vq *vq)
 
 VDPA_API bool vdpa_vq_enable_kick(struct vdpa_vq *vq)
 {
-	return vq->ready && split_enable_kick(vq);
+	return vq->ready && (vq->packed ? packed_enable_kick(vq) : split_enable_kick(vq));
 }
 
 VDPA_API void vdpa_vq_disable_kick(struct vdpa_vq *vq)
 {
-	if (vq->ready)
+	if (!vq->ready)
+		return;
+	if (vq->packed)
+		packed_disable_kick(vq);
+	else
 		split_disable_kick(vq);
 }
 

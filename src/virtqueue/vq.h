@@ -23,12 +23,12 @@ struct vq_split {
 struct vq_packed {
 	uint16_t last_avail;
 	uint16_t last_used;
-	bool avail_wrap;
-	bool used_wrap;
-	uint16_t slots;       /* taken and not given back */
-	uint16_t batch_slots; /* used since the last publish */
-	uint16_t batch_head;  /* the first of them, whose flags come last */
+	uint16_t avail_marks; /* of an available descriptor in this lap */
+	uint16_t used_marks;
+	uint16_t slots;      /* taken and not given back */
+	uint16_t batch_head; /* the first used since the last publish, whose flags come last */
 	uint16_t batch_flags;
+	uint32_t batch_slots; /* used since the last publish */
 };
 
 struct vdpa_vq {
@@ -78,7 +78,7 @@ static inline void vq_count(uint64_t *counter, uint64_t more)
 int vq_break(struct vdpa_vq *vq, const char *fmt, ...) __attribute__((cold, format(printf, 2, 3)));
 
 /* One kind of ring.  pop() returns as vdpa_vq_pop(); use() writes the used entry of an element. */
-int split_start(struct vdpa_vq *vq);
+void split_start(struct vdpa_vq *vq);
 void split_stop(const struct vdpa_vq *vq, struct vdpa_vq_state *state);
 int split_pop(struct vdpa_vq *vq, struct vdpa_vq_elem *elem);
 bool split_pending(struct vdpa_vq *vq);
@@ -86,5 +86,14 @@ void split_use(struct vdpa_vq *vq, const struct vdpa_vq_elem *elem);
 bool split_publish(struct vdpa_vq *vq);
 bool split_enable_kick(struct vdpa_vq *vq);
 void split_disable_kick(struct vdpa_vq *vq);
+
+int packed_start(struct vdpa_vq *vq, struct vdpa_extack *ack);
+void packed_stop(const struct vdpa_vq *vq, struct vdpa_vq_state *state);
+int packed_pop(struct vdpa_vq *vq, struct vdpa_vq_elem *elem);
+bool packed_pending(struct vdpa_vq *vq);
+void packed_use(struct vdpa_vq *vq, const struct vdpa_vq_elem *elem);
+bool packed_publish(struct vdpa_vq *vq);
+bool packed_enable_kick(struct vdpa_vq *vq);
+void packed_disable_kick(struct vdpa_vq *vq);
 
 #endif

@@ -229,16 +229,24 @@ static void run_pair(uint32_t num, uint64_t features, uint32_t indirect, uint32_
 
 static void test_drvq_all_features_random_chains(void **state)
 {
-	static const uint64_t bits[] = {RING_F_INDIRECT_DESC, RING_F_EVENT_IDX, RING_F_IN_ORDER};
-	static const uint32_t sizes[] = {1, 2, 8, 64, 256};
+	static const uint64_t bits[] = {RING_F_INDIRECT_DESC, RING_F_EVENT_IDX, RING_F_IN_ORDER,
+					RING_F_PACKED};
+	static const uint32_t split_sizes[] = {1, 2, 8, 64, 256};
+	static const uint32_t packed_sizes[] = {1, 2, 3, 7, 64, 255};
 
 	for (unsigned mask = 0; mask < 1u << ARRAY_SIZE(bits); mask++) {
+		const uint32_t *sizes = split_sizes;
+		size_t num_sizes = ARRAY_SIZE(split_sizes);
 		uint64_t features = 0;
 
 		for (size_t i = 0; i < ARRAY_SIZE(bits); i++)
 			if (mask & 1u << i)
 				features |= bits[i];
-		for (size_t i = 0; i < ARRAY_SIZE(sizes); i++) {
+		if (features & RING_F_PACKED) {
+			sizes = packed_sizes;
+			num_sizes = ARRAY_SIZE(packed_sizes);
+		}
+		for (size_t i = 0; i < num_sizes; i++) {
 			run_pair(sizes[i], features, 0, 500);
 			run_pair(sizes[i], features, 5, 500);
 			run_pair(sizes[i], features, REQ_SEGS, 500);
@@ -251,11 +259,14 @@ static void test_drvq_wraps(void **state)
 {
 	run_pair(4, 0, 0, 70000);
 	run_pair(16, RING_F_IN_ORDER | RING_F_EVENT_IDX, 0, 70000);
+	run_pair(5, RING_F_PACKED, 0, 70000);
 }
 
 static void test_drvq_largest_ring(void **state)
 {
 	run_pair(VDPA_VQ_NUM_MAX, RING_F_INDIRECT_DESC, REQ_SEGS, VDPA_VQ_NUM_MAX + 10);
+	run_pair(VDPA_VQ_NUM_MAX, RING_F_PACKED, 0, VDPA_VQ_NUM_MAX + 10);
+	run_pair(VDPA_VQ_NUM_MAX - 1, RING_F_PACKED, 0, VDPA_VQ_NUM_MAX + 10);
 }
 
 /* ------------------------------------------------------------------ one rule a test */

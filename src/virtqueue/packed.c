@@ -1,0 +1,187 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The device side of packed rings.  @spec virtio 1.3, 2.8
+ */
+#include "virtqueue/walk.h"
+
+int packed_start(struct vdpa_vq *vq, struct vdpa_extack *ack)
+{
+	const struct vdpa_vq_state *state = &vq->cfg.state;
+	uint16_t avail = state->packed_ring.last_avail_idx, used = state->packed_ring.last_used_idx;
+	bool same_lap =
+		state->packed_ring.last_avail_counter == state->packed_ring.last_used_counter;
+	struct vq_packed *r = &vq->ring;
+
+	if (avail >= vq->num || used >= vq->num || (same_lap ? used > avail : avail > used))
+		return vdpa_extack_set(
+			ack, -EINVAL,
+			"packed ring of %u cannot be at available slot %u of this lap "
+			"and used slot %u of %s",
+			vq->num, avail, used, same_lap ? "this" : "the one before");
+	*r = (struct vq_packed){
+		.last_avail = avail,
+		.last_used = used,
+		.avail_marks = state->packed_ring.last_avail_counter ? RING_DESC_F_AVAIL
+								     : RING_DESC_F_USED,
+		.used_marks = state->packed_ring.last_used_counter ? RING_DESC_F_MARKS : 0,
+		.slots = (uint16_t)(avail + (same_lap ? 0 : vq->num) - used),
+	};
+	return 0;
+}
+
+void packed_stop(const struct vdpa_vq *vq, struct vdpa_vq_state *state)
+{
+	const struct vq_packed *r = &vq->ring;
+
+	state->packed_ring.last_avail_idx = r->last_avail;
+	state->packed_ring.last_used_idx = r->last_used;
+	state->packed_ring.last_avail_counter = r->avail_marks == RING_DESC_F_AVAIL;
+	state->packed_ring.last_used_counter = r->used_marks != 0;
+}
+
+bool packed_pending(struct vdpa_vq *vq)
+{
+	const struct vring_packed_desc *ring = vq->desc;
+	const struct vq_packed *r = &vq->ring;
+
+	return (ring_load16(&ring[r->last_avail].flags) & RING_DESC_F_MARKS) == r->avail_marks;
+}
+
+/*
+ * Take the chain that begins at the next slot; its flags were read.  On success the position behind
+ * the chain is in *next and *marks.
+ */
+static inline int packed_walk(struct vdpa_vq *vq, struct vdpa_vq_elem *elem, uint16_t flags,
+			      uint16_t *next, uint16_t *marks)
+{
+	const struct vring_packed_desc *ring = vq->desc;
+	struct walk w = walk_begin(vq, elem);
+	uint16_t num_desc = 0;
+	int err;
+
+	for (;;) {
+		struct ring_desc desc = ring_packed_desc(&ring[*next]);
+
+		if (num_desc++)
+			flags = desc.flags;
+		else
+			desc.flags = flags; /* not a second reading */
+		if (unlikely((flags & RING_DESC_F_MARKS) != *marks))
+			return vq_break(vq, "chain goes on at slot %u, which is not available",
+					*next);
+		if (++*next == vq->num) {
+			*next = 0;
+			*marks ^= RING_DESC_F_MARKS;
+		}
+		if (flags & VRING_DESC_F_INDIRECT) {
+			if (unlikely(num_desc > 1))
+				return walk_bad_indirect(vq, "inside a chain");
+			err = walk_table(&w, &desc, true);
+		} else {
+			err = walk_desc(&w, &desc);
+		}
+		if (unlikely(err))
+			return err;
+		if (!(flags & VRING_DESC_F_NEXT))
+			return walk_end(&w, desc.id, num_desc);
+	}
+}
+
+int packed_pop(struct vdpa_vq *vq, struct vdpa_vq_elem *elem)
+{
+	const struct vring_packed_desc *ring = vq->desc;
+	struct vq_packed *r = &vq->ring;
+	uint16_t next = r->last_avail, marks = r->avail_marks;
+	uint16_t flags = ring_load16_acquire(&ring[next].flags);
+	int err;
+
+	if ((flags & RING_DESC_F_MARKS) != marks)
+		return 0;
+	err = packed_walk(vq, elem, flags, &next, &marks);
+	if (unlikely(err))
+		return err;
+	if (unlikely(r->slots + elem->num_desc > vq->num))
+		return vq_break(vq, "more descriptors are available than the %u of the ring",
+				vq->num);
+	r->slots += elem->num_desc;
+	r->last_avail = next;
+	r->avail_marks = marks;
+	return 1;
+}
+
+/* A descriptor was written.  The log address is that of a used ring, which a packed ring has not.
+ */
+static inline void packed_log(const struct vdpa_vq *vq, uint16_t slot)
+{
+	if (unlikely(vq->log_used))
+		vdpa_dirty_log_mark(vq->log, vq->cfg.desc + 16 * (uint64_t)slot, 16);
+}
+
+void packed_use(struct vdpa_vq *vq, const struct vdpa_vq_elem *elem)
+{
+	struct vring_packed_desc *ring = vq->desc;
+	struct vq_packed *r = &vq->ring;
+	struct vring_packed_desc *desc = &ring[r->last_used];
+	uint16_t flags = r->used_marks | (elem->used_len ? VRING_DESC_F_WRITE : 0);
+
+	desc->id = htole16(elem->id);
+	desc->len = htole32(elem->used_len);
+	/* The driver goes no further than to the first of a batch, which is marked last. */
+	if (!r->batch_slots) {
+		r->batch_head = r->last_used;
+		r->batch_flags = flags;
+	} else {
+		ring_store16(&desc->flags, flags);
+	}
+	packed_log(vq, r->last_used);
+	r->batch_slots += elem->num_desc;
+	r->slots -= elem->num_desc;
+	if (elem->num_desc < vq->num - r->last_used) {
+		r->last_used += elem->num_desc;
+	} else {
+		r->last_used -= vq->num - elem->num_desc;
+		r->used_marks ^= RING_DESC_F_MARKS;
+	}
+}
+
+bool packed_publish(struct vdpa_vq *vq)
+{
+	struct vring_packed_desc *ring = vq->desc;
+	struct vq_packed *r = &vq->ring;
+	uint32_t slots = r->batch_slots;
+
+	if (!slots)
+		return false;
+	ring_store16_release(&ring[r->batch_head].flags, r->batch_flags);
+	r->batch_slots = 0;
+	packed_log(vq, r->batch_head);
+	/* The driver writes its wish, then looks at the slot: one of the two sees the other. */
+	ring_full_barrier();
+	return ring_packed_need_event(ring_load32(vq->driver), vq->event_idx, r->last_used,
+				      r->used_marks != 0, slots, vq->num);
+}
+
+/* Say which kicks are wanted. */
+static void packed_wish(struct vdpa_vq *vq, uint32_t event)
+{
+	ring_store32(vq->device, event);
+	if (unlikely(vq->log_used))
+		vdpa_dirty_log_mark(vq->log, vq->cfg.device, 4);
+}
+
+bool packed_enable_kick(struct vdpa_vq *vq)
+{
+	const struct vq_packed *r = &vq->ring;
+	bool wrap = r->avail_marks == RING_DESC_F_AVAIL;
+
+	packed_wish(vq, vq->event_idx ? ring_packed_event(r->last_avail, wrap)
+				      : VRING_PACKED_EVENT_FLAG_ENABLE << 16);
+	/* The driver publishes, then looks at our wish: one of the two sees the other. */
+	ring_full_barrier();
+	return packed_pending(vq);
+}
+
+void packed_disable_kick(struct vdpa_vq *vq)
+{
+	packed_wish(vq, VRING_PACKED_EVENT_FLAG_DISABLE << 16);
+}
