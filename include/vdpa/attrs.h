@@ -22,27 +22,27 @@ extern "C" {
 
 enum vdpa_attr_type {
 	VDPA_ATTR_STRING,
-	VDPA_ATTR_PATH,	 /**< a file; may come with a descriptor */
-	VDPA_ATTR_BOOL,	 /**< on, off */
-	VDPA_ATTR_UINT,	 /**< decimal or 0x; min and max hold */
-	VDPA_ATTR_SIZE,	 /**< bytes, with K, M, G, T (powers of 1024); min and max hold */
+	VDPA_ATTR_PATH,  /**< a file; may come with a descriptor */
+	VDPA_ATTR_BOOL,  /**< on, off */
+	VDPA_ATTR_UINT,  /**< decimal or 0x; min and max hold */
+	VDPA_ATTR_SIZE,  /**< bytes, with K, M, G, T (powers of 1024); min and max hold */
 	VDPA_ATTR_OCTAL, /**< file mode */
-	VDPA_ATTR_ENUM,	 /**< one of `values` */
+	VDPA_ATTR_ENUM,  /**< one of `values` */
 	VDPA_ATTR_HEX64, /**< a feature mask */
 };
 
-#define VDPA_ATTR_LIVE	   1u /**< may be set on a device in use (dev set) */
+#define VDPA_ATTR_LIVE     1u /**< may be set on a device in use (dev set) */
 #define VDPA_ATTR_REQUIRED 2u
-#define VDPA_ATTR_NOADD	   4u /**< dev set only */
+#define VDPA_ATTR_NOADD    4u /**< dev set only */
 
 /** One row; a table ends with a row without a name. */
 struct vdpa_attr_desc {
 	const char *name;
 	enum vdpa_attr_type type;
-	uint32_t flags;		   /**< VDPA_ATTR_LIVE ... */
-	uint64_t min, max;	   /**< UINT, SIZE; both 0: no limits */
+	uint32_t flags;            /**< VDPA_ATTR_LIVE ... */
+	uint64_t min, max;         /**< UINT, SIZE; both 0: no limits */
 	const char *const *values; /**< ENUM: ends with NULL */
-	const char *help;	   /**< one line: meaning, default */
+	const char *help;          /**< one line: meaning, default */
 };
 
 struct vdpa_attrs;
@@ -59,8 +59,8 @@ const char *vdpa_attrs_key(const struct vdpa_attrs *attrs, size_t i);
 const char *vdpa_attrs_value(const struct vdpa_attrs *attrs, size_t i);
 
 /**
- * Check keys and values against tables (`more` may be NULL).  The text of a refusal names the key, what it is for and
- * what would be right; an unknown key lists the known ones.
+ * Check keys and values against tables (`more` may be NULL).  The text of a refusal names the key,
+ * what it is for and what would be right; an unknown key lists the known ones.
  *
  * @param live  true: only LIVE keys are allowed (dev set); false: REQUIRED ones must be there
  * @return 0, -EINVAL, -ERANGE

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Threads of the library: small stacks, and no signal of the program's ever runs on them (those that
- * a thread causes itself, such as SIGBUS, still do).
+ * Threads of the library: small stacks, and no signal of the program's ever runs on them (those
+ * that a thread causes itself, such as SIGBUS, still do).
  */
 #ifndef BASE_THREAD_H
 #define BASE_THREAD_H

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Lanes: serial queues of jobs that may block.  A lane borrows a thread from its pool only while it has jobs,
- * so a thousand idle devices cost no thread, and one device that hangs holds one thread and nobody else.
+ * Lanes: serial queues of jobs that may block.  A lane borrows a thread from its pool only while it
+ * has jobs, so a thousand idle devices cost no thread, and one device that hangs holds one thread
+ * and nobody else.
  */
 #ifndef LOOP_LANE_H
 #define LOOP_LANE_H
@@ -28,9 +29,9 @@ struct lane_job {
 int lane_pool_alloc(unsigned int keep_idle, unsigned int linger_ms, struct lane_pool **ret);
 
 /*
- * All lanes have been put.  Run the jobs that are left, wait up to timeout_ms until all threads have ended, then
- * free.  Returns 0, or the number of threads that still hang in a job: they and the pool are left behind
- * (and freed by the last of them).
+ * All lanes have been put.  Run the jobs that are left, wait up to timeout_ms until all threads
+ * have ended, then free.  Returns 0, or the number of threads that still hang in a job: they and
+ * the pool are left behind (and freed by the last of them).
  */
 unsigned int lane_pool_free(struct lane_pool *pool, unsigned int timeout_ms);
 
@@ -40,8 +41,8 @@ struct lane *lane_alloc(struct lane_pool *pool, const char *name);
 void lane_put(struct lane *lane);
 
 /*
- * ANY THREAD: run job->fn after all jobs posted before.  If no thread can be made the job waits for one of
- * the others; a pool keeps at least one thread while any job waits.
+ * ANY THREAD: run job->fn after all jobs posted before.  If no thread can be made the job waits for
+ * one of the others; a pool keeps at least one thread while any job waits.
  */
 void lane_post(struct lane *lane, struct lane_job *job);
 /* Is the caller running on this lane? */

@@ -136,6 +136,7 @@ static void source_woken(struct loop_call *call)
 {
 	struct worker_source *src = container_of(call, struct worker_source, wake);
 
+	src->again = true;
 	if (src->active)
 		return;
 	read_clock(src->worker);
@@ -146,17 +147,20 @@ static void source_woken(struct loop_call *call)
 /* The source in turn has found nothing: let it rest, unless work comes in at the last moment. */
 static void rest(struct worker *worker, struct worker_source *src)
 {
+	bool more;
+
 	src->armed = true;
-	if (src->ops->arm && src->ops->arm(src)) {
-		if (worker->current != src)
-			return;
-		src->armed = false;
-		src->worked = worker->now;
-		if (src->ops->disarm)
-			src->ops->disarm(src);
-	} else if (worker->current == src) {
+	more = src->ops->arm && src->ops->arm(src);
+	if (worker->current != src)
+		return;
+	if (!more && !src->again) {
 		deactivate(worker, src);
+		return;
 	}
+	src->armed = false;
+	src->worked = worker->now;
+	if (src->ops->disarm)
+		src->ops->disarm(src);
 }
 
 static void rest_idle(struct worker *worker)
@@ -176,7 +180,7 @@ static void rest_idle(struct worker *worker)
 		/* Each source in the round slows down the others. */
 		if (worker->num_active > FULL_WINDOWS)
 			window = window * FULL_WINDOWS / worker->num_active;
-		if (worker->now - src->worked >= window)
+		if (worker->now - src->worked >= window && !src->again)
 			rest(worker, src);
 	}
 }
@@ -189,11 +193,12 @@ static bool poll_round(struct worker *worker)
 	for (src = TAILQ_FIRST(&worker->active); src; src = worker->next) {
 		worker->next = TAILQ_NEXT(src, entry);
 		worker->current = src;
+		src->again = false;
 		if (src->ops->poll(src)) {
 			found = true;
 			if (worker->current)
 				src->busy = true;
-		} else if (!worker->limit && worker->current) {
+		} else if (!worker->limit && worker->current && !src->again) {
 			rest(worker, src);
 		}
 	}
@@ -535,7 +540,12 @@ int worker_set_fd(struct worker_source *src, int fd)
 	return args.err;
 }
 
+/* On the worker itself no call is needed: what completes requests there does this for each burst.
+ */
 void worker_source_wake(struct worker_source *src)
 {
-	loop_post(src->worker->loop, &src->wake);
+	if (worker_current(src->worker))
+		source_woken(&src->wake);
+	else
+		loop_post(src->worker->loop, &src->wake);
 }

@@ -114,6 +114,11 @@ static void queue_destroy(struct queue *q)
 	sem_destroy(&q->reached);
 }
 
+static bool wants_kick(struct queue *q)
+{
+	return __atomic_load_n(&q->wanted, __ATOMIC_SEQ_CST);
+}
+
 static void queue_put(struct queue *q, uint64_t num)
 {
 	__atomic_fetch_add(&q->made, num, __ATOMIC_SEQ_CST);
@@ -187,7 +192,7 @@ static void test_worker_rests_between_kicks(void **state)
 	queue_init(&q, worker, 0);
 	assert_int_equal(worker_attach(worker, &q.src), 0);
 	for (int i = 1; i <= 10; i++) {
-		while (!__atomic_load_n(&q.wanted, __ATOMIC_SEQ_CST))
+		while (!wants_kick(&q))
 			sched_yield();
 		q.goal = (uint64_t)i;
 		queue_put(&q, 1);
@@ -242,7 +247,7 @@ static void test_worker_notices_others_while_busy(void **state)
 
 	queue_init(&q, worker, 0);
 	assert_int_equal(worker_attach(worker, &q.src), 0);
-	while (!__atomic_load_n(&q.wanted, __ATOMIC_SEQ_CST))
+	while (!wants_kick(&q))
 		sched_yield();
 	assert_int_equal(worker_attach(worker, &busy), 0);
 	for (int i = 1; i <= 100; i++) {
@@ -327,6 +332,69 @@ static void test_worker_poll_detaches_itself_and_the_next(void **state)
 	worker_free(worker);
 }
 
+/* A source without a descriptor that passes on what another has found, all on the worker. */
+struct relay {
+	struct worker_source src;
+	struct queue *to;
+	uint64_t seen;
+};
+
+static bool relay_poll(struct worker_source *src)
+{
+	struct relay *r = container_of(src, struct relay, src);
+	uint64_t num = r->to->done - r->seen;
+
+	r->seen += num;
+	if (r->seen == r->to->goal)
+		sem_post(&r->to->reached);
+	return num;
+}
+
+static const struct worker_source_ops relay_ops = {.poll = relay_poll};
+static struct relay *relay_of_queue;
+
+static bool wake_relay(struct worker_source *src)
+{
+	struct queue *q = to_queue(src);
+	bool pending = queue_pending(q);
+
+	if (pending) {
+		q->done++;
+		worker_source_wake(&relay_of_queue->src);
+		/* What is left is for the next round, and nobody kicks for it. */
+		worker_source_wake(src);
+	}
+	return false;
+}
+
+static void test_worker_wakes_its_own_sources(void **state)
+{
+	static const struct worker_source_ops ops = {.poll = wake_relay, .arm = queue_arm};
+	struct relay relay = {.src = {.ops = &relay_ops, .fd = -1}};
+
+	for (uint32_t poll_us = 0; poll_us <= 20; poll_us += 20) {
+		struct worker *worker = new_worker(poll_us);
+		struct queue q;
+
+		queue_init(&q, worker, 100);
+		q.src.ops = &ops;
+		relay.to = &q;
+		relay.seen = 0;
+		relay_of_queue = &relay;
+		assert_int_equal(worker_attach(worker, &relay.src), 0);
+		assert_int_equal(worker_attach(worker, &q.src), 0);
+		while (!wants_kick(&q))
+			sched_yield();
+		queue_put(&q, 100);
+		queue_wait(&q);
+		worker_detach(&q.src);
+		worker_detach(&relay.src);
+		assert_int_equal(relay.seen, 100);
+		worker_free(worker);
+		queue_destroy(&q);
+	}
+}
+
 static void test_worker_moves_a_source(void **state)
 {
 	struct worker *workers[2] = {new_worker(0), new_worker(20)};
@@ -386,6 +454,99 @@ static void test_worker_refuses_what_cannot_be_watched(void **state)
 	assert_null(src.worker);
 	worker_detach(&src);
 	worker_free(worker);
+}
+
+/* ---- how long a source is polled; the clock stands still but for step() */
+
+struct fake_time {
+	struct worker *worker;
+	uint64_t now;
+};
+
+static uint64_t fake_now(void *arg)
+{
+	return __atomic_load_n(&((struct fake_time *)arg)->now, __ATOMIC_RELAXED);
+}
+
+static void take_clock(void *arg)
+{
+	struct fake_time *time = arg;
+
+	loop_set_clock(worker_loop(time->worker), fake_now, time);
+}
+
+static void step(struct fake_time *time, uint64_t us)
+{
+	__atomic_fetch_add(&time->now, us * 1000, __ATOMIC_RELAXED);
+}
+
+/* The worker polls the source on and on; the clock is read in at least one of so many rounds. */
+static void expect_polled(struct worker *worker, struct queue *q)
+{
+	struct worker_stats stats;
+	uint64_t until;
+
+	worker_get_stats(worker, &stats);
+	until = stats.polls + 300;
+	do {
+		sched_yield();
+		assert_false(wants_kick(q));
+		worker_get_stats(worker, &stats);
+	} while (stats.polls < until);
+}
+
+/* It is polled for so long after its last work, and no longer. */
+static void expect_window(struct fake_time *time, struct queue *q, uint64_t us)
+{
+	if (us) {
+		expect_polled(time->worker, q);
+		step(time, us - 1);
+		expect_polled(time->worker, q);
+		step(time, 1);
+	}
+	while (!wants_kick(q))
+		sched_yield();
+}
+
+static void kick_after(struct fake_time *time, struct queue *q, uint64_t us)
+{
+	step(time, us);
+	q->goal = q->done + 1;
+	queue_put(q, 1);
+	queue_wait(q);
+}
+
+static void test_worker_window_adapts(void **state)
+{
+	struct fake_time time = {new_worker(128), 1000};
+	struct queue q;
+
+	worker_call(time.worker, take_clock, &time);
+	queue_init(&q, time.worker, 0);
+	assert_int_equal(worker_attach(time.worker, &q.src), 0);
+	expect_window(&time, &q, 128);
+
+	/* Work comes long after: polling was in vain. */
+	for (uint64_t window = 64; window; window /= 2) {
+		kick_after(&time, &q, 10000);
+		expect_window(&time, &q, window);
+	}
+	kick_after(&time, &q, 10000);
+	expect_window(&time, &q, 0);
+	kick_after(&time, &q, 10000);
+	expect_window(&time, &q, 0);
+
+	/* Work comes soon after: it would have been found. */
+	kick_after(&time, &q, 100);
+	expect_window(&time, &q, 128);
+
+	/* Another limit begins with a whole window. */
+	worker_set_poll_us(time.worker, 40);
+	kick_after(&time, &q, 10000);
+	expect_window(&time, &q, 40);
+	worker_detach(&q.src);
+	worker_free(time.worker);
+	queue_destroy(&q);
 }
 
 /* ---- calls, locals, threads */
@@ -564,7 +725,9 @@ int main(void)
 		cmocka_unit_test(test_worker_serves_many_sources),
 		cmocka_unit_test(test_worker_detach_while_busy),
 		cmocka_unit_test(test_worker_poll_detaches_itself_and_the_next),
+		cmocka_unit_test(test_worker_wakes_its_own_sources),
 		cmocka_unit_test(test_worker_moves_a_source),
+		cmocka_unit_test(test_worker_window_adapts),
 		cmocka_unit_test(test_worker_changes_the_descriptor),
 		cmocka_unit_test(test_worker_refuses_what_cannot_be_watched),
 		cmocka_unit_test(test_worker_call_runs_on_the_worker),
