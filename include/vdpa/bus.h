@@ -181,6 +181,17 @@ struct vdpa_worker *vdpa_worker_pick(struct vdpa_bus *bus);
 void vdpa_worker_pick_this(struct vdpa_worker *worker);
 void vdpa_worker_unpick(struct vdpa_worker *worker);
 
+/* ------------------------------------------------------------------ signals */
+
+/**
+ * Take SIGBUS over for memory of peers that vanishes (vdpa_mem_lost()); what is not about such memory goes to
+ * whoever had the signal before.  The one thing here that is the process's and not a bus's; a
+ * program that does without dies of a front-end that cuts its memory.  Any thread.
+ *
+ * @return 0, what sigaction(2) says
+ */
+int vdpa_sigbus_install(void);
+
 /* ------------------------------------------------------------------ names */
 
 /** "blk" of 2, or NULL.  @spec virtio 1.3, 5 */

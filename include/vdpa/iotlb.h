@@ -11,6 +11,7 @@
 #ifndef VDPA_IOTLB_H
 #define VDPA_IOTLB_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -61,6 +62,11 @@ uint64_t vdpa_mem_len(const struct vdpa_mem *mem);
 int vdpa_mem_fd(const struct vdpa_mem *mem);
 /** @return where the part begins in that descriptor. */
 uint64_t vdpa_mem_offset(const struct vdpa_mem *mem);
+/**
+ * @return true when its file has become shorter and somebody has touched what was cut off: all of it
+ *         reads as zeroes now, and whose memory it was has to go.  Needs vdpa_sigbus_install().  Any thread.
+ */
+bool vdpa_mem_lost(const struct vdpa_mem *mem);
 
 /** One range of a map. */
 struct vdpa_iotlb_range {

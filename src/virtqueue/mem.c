@@ -10,6 +10,7 @@
 #include <sys/vfs.h>
 
 #include "base/defs.h"
+#include "base/sigbus.h"
 #include "vdpa/iotlb.h"
 
 struct vdpa_mem {
@@ -20,6 +21,8 @@ struct vdpa_mem {
 	uint8_t *hva;
 	uint64_t len;
 	uint64_t offset;
+	bool fragile; /* its file may become shorter */
+	struct sigbus_range range;
 };
 
 /* Huge pages are mapped and unmapped as a whole. */
@@ -60,7 +63,7 @@ VDPA_API int vdpa_mem_map(int fd, uint64_t offset, uint64_t len, uint32_t perm,
 	struct vdpa_mem *mem vdpa_cleanup(freep) = NULL;
 	int own_fd vdpa_cleanup(fd_closep) = -1;
 	uint64_t page, skip;
-	int prot = PROT_READ, err;
+	int prot = PROT_READ, seals, err;
 
 	err = mem_check(fd, offset, len, ack);
 	if (err)
@@ -90,6 +93,13 @@ VDPA_API int vdpa_mem_map(int fd, uint64_t offset, uint64_t len, uint32_t perm,
 	mem->len = len;
 	mem->offset = offset;
 	mem->fd = fd_take(&own_fd);
+	seals = fcntl(mem->fd, F_GET_SEALS);
+	mem->fragile = seals < 0 || !(seals & F_SEAL_SHRINK);
+	if (mem->fragile) {
+		mem->range.start = (uintptr_t)mem->map;
+		mem->range.len = mem->map_len;
+		sigbus_add(&mem->range);
+	}
 	*ret = mem;
 	mem = NULL;
 	return 0;
@@ -122,6 +132,8 @@ VDPA_API void vdpa_mem_put(struct vdpa_mem *mem)
 {
 	if (!mem || __atomic_sub_fetch(&mem->refs, 1, __ATOMIC_ACQ_REL))
 		return;
+	if (mem->fragile)
+		sigbus_remove(&mem->range);
 	munmap(mem->map, mem->map_len);
 	close(mem->fd);
 	free(mem);
@@ -145,4 +157,9 @@ VDPA_API int vdpa_mem_fd(const struct vdpa_mem *mem)
 VDPA_API uint64_t vdpa_mem_offset(const struct vdpa_mem *mem)
 {
 	return mem->offset;
+}
+
+VDPA_API bool vdpa_mem_lost(const struct vdpa_mem *mem)
+{
+	return mem->fragile && sigbus_lost(&mem->range);
 }
