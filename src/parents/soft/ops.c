@@ -79,7 +79,7 @@ static void polled_call(void *arg)
 
 	vq->polled = vq->kick_set && vq->kick < 0;
 	if (vq->running)
-		worker_source_wake(&vq->src);
+		worker_source_wake_local(&vq->src);
 }
 
 static int soft_set_vq_kick(struct vdpa_device *vdev, uint16_t idx, int *fd)
@@ -89,8 +89,10 @@ static int soft_set_vq_kick(struct vdpa_device *vdev, uint16_t idx, int *fd)
 
 	if (vq->running) {
 		err = worker_set_fd(&vq->src, *fd);
-		if (err)
+		if (err) {
+			worker_set_fd(&vq->src, old);
 			return err;
+		}
 	}
 	vq->src.fd = vq->kick = fd_take(fd);
 	vq->kick_set = true;

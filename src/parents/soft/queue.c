@@ -205,8 +205,10 @@ int soft_vq_start(struct vdpa_soft_vq *vq, struct vdpa_extack *ack)
 		goto ring;
 	worker_call(vq->thread, begin_call, &begin);
 	err = begin.err;
-	if (err)
+	if (err) {
+		vdpa_extack_prefix(ack, err, "queue %u", vq->idx);
 		goto worker;
+	}
 	vq->running = true;
 	vq_set_attached(vq, true);
 	return 0;

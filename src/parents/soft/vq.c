@@ -149,7 +149,7 @@ void soft_vq_hold(struct vdpa_soft_vq *vq)
 void soft_vq_resume(struct vdpa_soft_vq *vq)
 {
 	vq->hold &= ~SOFT_HOLD_DRAIN;
-	worker_source_wake(&vq->src);
+	worker_source_wake_local(&vq->src);
 }
 
 static void vq_break(struct vdpa_soft_vq *vq, const char *why)
@@ -282,7 +282,7 @@ static void soft_vq_timer(struct loop_timer *timer)
 	struct vdpa_soft_vq *vq = container_of(timer, struct vdpa_soft_vq, timer);
 
 	vq->hold &= ~SOFT_HOLD_NOMEM;
-	worker_source_wake(&vq->src);
+	worker_source_wake_local(&vq->src);
 }
 
 const struct worker_source_ops soft_vq_source_ops = {
@@ -319,14 +319,12 @@ int soft_vq_begin(struct vdpa_soft_vq *vq, struct vdpa_extack *ack)
 		err = vq->cls->queue_start(vq, ack);
 	if (err)
 		goto stopped;
+	/* It is polled once, for whatever came in before we could be kicked. */
 	err = worker_attach_local(vq->thread, &vq->src);
 	if (err) {
-		vdpa_extack_set(ack, err, "cannot wait for kicks of queue %u: %s", vq->idx,
-				strerror(-err));
+		vdpa_extack_set(ack, err, "cannot wait for kicks: %s", vdpa_extack_text(NULL, err));
 		goto opened;
 	}
-	/* Whatever came in before we could be kicked. */
-	worker_source_wake(&vq->src);
 	return 0;
 
 opened:
@@ -367,7 +365,7 @@ VDPA_API void vdpa_soft_complete(struct vdpa_soft_req *req, uint32_t len)
 	if (!vq->dirty) {
 		vq->dirty = true;
 		if (!vq->polling)
-			worker_source_wake(&vq->src);
+			worker_source_wake_local(&vq->src);
 	}
 	if (unlikely(vq->hold & SOFT_HOLD_DRAIN))
 		vq_check_drained(vq);
