@@ -79,7 +79,7 @@ static void polled_call(void *arg)
 
 	vq->polled = vq->kick_set && vq->kick < 0;
 	if (vq->running)
-		worker_source_wake_local(&vq->src);
+		worker_source_wake(&vq->src);
 }
 
 static int soft_set_vq_kick(struct vdpa_device *vdev, uint16_t idx, int *fd)

@@ -149,7 +149,7 @@ void soft_vq_hold(struct vdpa_soft_vq *vq)
 void soft_vq_resume(struct vdpa_soft_vq *vq)
 {
 	vq->hold &= ~SOFT_HOLD_DRAIN;
-	worker_source_wake_local(&vq->src);
+	worker_source_wake(&vq->src);
 }
 
 static void vq_break(struct vdpa_soft_vq *vq, const char *why)
@@ -282,7 +282,7 @@ static void soft_vq_timer(struct loop_timer *timer)
 	struct vdpa_soft_vq *vq = container_of(timer, struct vdpa_soft_vq, timer);
 
 	vq->hold &= ~SOFT_HOLD_NOMEM;
-	worker_source_wake_local(&vq->src);
+	worker_source_wake(&vq->src);
 }
 
 const struct worker_source_ops soft_vq_source_ops = {
@@ -365,7 +365,7 @@ VDPA_API void vdpa_soft_complete(struct vdpa_soft_req *req, uint32_t len)
 	if (!vq->dirty) {
 		vq->dirty = true;
 		if (!vq->polling)
-			worker_source_wake_local(&vq->src);
+			worker_source_wake(&vq->src);
 	}
 	if (unlikely(vq->hold & SOFT_HOLD_DRAIN))
 		vq_check_drained(vq);
