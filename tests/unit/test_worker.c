@@ -136,6 +136,18 @@ static void queue_wait(struct queue *q)
 		assert_int_equal(errno, EINTR);
 }
 
+static void nothing(void *arg)
+{
+}
+
+/* Kicks are wanted before the queue is at rest; a call comes after that. */
+static void wait_for_rest(struct queue *q)
+{
+	while (!wants_kick(q))
+		sched_yield();
+	worker_call(q->worker, nothing, NULL);
+}
+
 static struct worker *new_worker(uint32_t poll_us)
 {
 	struct worker *worker;
@@ -192,8 +204,7 @@ static void test_worker_rests_between_kicks(void **state)
 	queue_init(&q, worker, 0);
 	assert_int_equal(worker_attach(worker, &q.src), 0);
 	for (int i = 1; i <= 10; i++) {
-		while (!wants_kick(&q))
-			sched_yield();
+		wait_for_rest(&q);
 		q.goal = (uint64_t)i;
 		queue_put(&q, 1);
 		queue_wait(&q);
@@ -247,8 +258,7 @@ static void test_worker_notices_others_while_busy(void **state)
 
 	queue_init(&q, worker, 0);
 	assert_int_equal(worker_attach(worker, &q.src), 0);
-	while (!wants_kick(&q))
-		sched_yield();
+	wait_for_rest(&q);
 	assert_int_equal(worker_attach(worker, &busy), 0);
 	for (int i = 1; i <= 100; i++) {
 		q.goal = 4 * (uint64_t)i;
@@ -383,8 +393,7 @@ static void test_worker_wakes_its_own_sources(void **state)
 		relay_of_queue = &relay;
 		assert_int_equal(worker_attach(worker, &relay.src), 0);
 		assert_int_equal(worker_attach(worker, &q.src), 0);
-		while (!wants_kick(&q))
-			sched_yield();
+		wait_for_rest(&q);
 		queue_put(&q, 100);
 		queue_wait(&q);
 		worker_detach(&q.src);
@@ -504,8 +513,7 @@ static void expect_window(struct fake_time *time, struct queue *q, uint64_t us)
 		expect_polled(time->worker, q);
 		step(time, 1);
 	}
-	while (!wants_kick(q))
-		sched_yield();
+	wait_for_rest(q);
 }
 
 static void kick_after(struct fake_time *time, struct queue *q, uint64_t us)
