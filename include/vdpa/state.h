@@ -43,7 +43,8 @@ struct vdpa_state_vq {
 struct vdpa_state_region {
 	uint64_t iova, len, offset;
 	uint32_t perm;
-	uint32_t fd_slot;
+	uint32_t fd_slot; /**< regions of one descriptor have the same */
+	uint32_t asid;
 };
 
 struct vdpa_state {
@@ -68,13 +69,22 @@ void vdpa_state_clear(struct vdpa_state *state);
 
 /**
  * Take a record of a device.  With the session part the queues should be stopped or suspended.
+ * @param state  filled in on success: clear it after use
  * @context lane
  */
 int vdpa_device_save(struct vdpa_device *vdev, uint32_t parts, struct vdpa_state *state,
 		     struct vdpa_extack *ack);
+/** The descriptor of a slot of the record that was just saved: borrowed from the map, -1 when there is none.  Lane. */
+int vdpa_device_state_fd(struct vdpa_device *vdev, uint32_t slot);
 /**
- * Bring a device into the state of a record: for the session part the device is reset first, and runs as soon as
- * its status says DRIVER_OK.  The memory map is set by the caller, from the regions.
+ * Bring a device into the state of a record.
+ *
+ * Device part: what the parent saved goes to its load(); after that config bytes that still differ are written as a
+ * driver would write them (those that are read-only are the device's own, and stay).
+ *
+ * Session part: the device is reset first, then gets features, queues and status; it runs when the status says
+ * DRIVER_OK.  The memory map (kept over the reset) is set by the caller before, from the regions.
+ *
  * @return 0, -EINVAL when the record does not fit the device; the device is as before (device part) or reset
  * @context lane
  */

@@ -1,0 +1,256 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * What the files of src/bus share.
+ *
+ * Who owns what: a field of struct vdpa_bus and struct vdpa_device_priv belongs to the control
+ * thread unless its group says otherwise.
+ */
+#ifndef BUS_PRIV_H
+#define BUS_PRIV_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <sys/queue.h>
+
+#include "base/defs.h"
+#include "bus/bus.h"
+#include "loop/lane.h"
+#include "loop/loop.h"
+#include "vdpa/state.h"
+
+struct bus_msg;
+struct verb;
+
+/* ---- bus.c: messages to the control thread, run there in the order of posting */
+
+struct bus_msg {
+	void (*fn)(struct bus_msg *msg);
+	/* Instead of fn when the bus is gone: release what the message holds.  Any thread. */
+	void (*drop)(struct bus_msg *msg);
+	STAILQ_ENTRY(bus_msg) entry;
+};
+
+/* ANY THREAD that holds a reference on the bus or on one of its devices. */
+void bus_post(struct vdpa_bus *bus, struct bus_msg *msg);
+void bus_get(struct vdpa_bus *bus);
+/* The last one frees what vdpa_bus_free() had to leave behind. */
+void bus_put(struct vdpa_bus *bus);
+
+/* ---- registered things */
+
+struct driver_entry {
+	const struct vdpa_driver *driver;
+	struct vdpa_driver
+		ops; /* a copy, as long as ours: what an older driver does not know is NULL */
+	unsigned int users;
+	TAILQ_ENTRY(driver_entry) entry;
+};
+
+struct mgmtdev_entry {
+	struct vdpa_mgmtdev *mdev;
+	struct vdpa_mgmtdev_ops ops;
+	unsigned int users;
+	TAILQ_ENTRY(mgmtdev_entry) entry;
+};
+
+/* A rule: new devices of a class go to this driver. */
+struct default_entry {
+	uint32_t device_id;
+	struct driver_entry *driver;
+	LIST_ENTRY(default_entry) entry;
+};
+
+struct vdpa_bus {
+	struct loop *loop;
+	struct lane_pool *lanes;
+	char *run_dir;
+	uint32_t timeout_ms;
+	atomic_uint refs;
+
+	pthread_mutex_t lock; /* of this group */
+	STAILQ_HEAD(, bus_msg) inbox;
+	struct loop_call inbox_call;
+	bool dead;
+
+	pthread_mutex_t log_lock; /* of this group */
+	vdpa_log_fn *log;
+	void *log_arg;
+
+	pthread_mutex_t worker_lock; /* of this group */
+	TAILQ_HEAD(, vdpa_worker) workers;
+	uint32_t first_workers;
+	uint32_t poll_us;
+
+	bool closing;
+	unsigned int live; /* devices that are not freed yet */
+	void (*event_cb)(void *arg, const struct vdpa_event *event);
+	void *event_arg;
+	TAILQ_HEAD(, vdpa_device_priv) devices; /* those whose name is taken */
+	TAILQ_HEAD(, driver_entry) drivers;
+	TAILQ_HEAD(, mgmtdev_entry) mgmtdevs;
+	LIST_HEAD(, default_entry) defaults;
+	TAILQ_HEAD(, verb) verbs;
+	struct verb *reserve; /* for the one verb that finds no memory */
+};
+
+/* ---- device.c */
+
+struct vdpa_device_priv {
+	struct vdpa_bus *bus; /* a reference */
+	char name[VDPA_NAME_MAX];
+	struct lane *lane;
+	atomic_uint refs;
+	atomic_bool going; /* nothing more for the lane from outside */
+	struct lane_job free_job;
+	struct lane_job force_job; /* of the control thread */
+	struct bus_msg freed;
+
+	TAILQ_ENTRY(vdpa_device_priv) entry;
+	bool listed;  /* the name is taken */
+	bool present; /* made and on the bus */
+	bool leaving; /* an unbind is on the lane: the driver must not be asked any more */
+	bool stuck;   /* the verb on the lane has missed its deadline */
+	TAILQ_HEAD(, verb) verbs; /* the first one is on the lane */
+	struct verb *del;         /* waits for the device to be freed */
+	struct mgmtdev_entry *mdev;
+	struct driver_entry *driver;
+	struct vdpa_attrs *add_attrs;
+	struct vdpa_attrs *bind_attrs;
+
+	/* Set once, before the device is on the bus. */
+	struct vdpa_device *vdev; /* NULL until it is made */
+	struct vdpa_config_ops
+		ops; /* a copy, as long as ours: what an older parent does not know is NULL */
+	uint64_t provisioned;
+
+	/* Any thread. */
+	atomic_uintptr_t drvdata;
+	_Atomic uint64_t offer; /* as the device said last */
+	_Atomic uint64_t acked; /* negotiated, 0 before */
+	atomic_bool negotiated;
+	atomic_uint num_max;
+	atomic_uint events;   /* posted and not delivered */
+	pthread_mutex_t lock; /* of this group */
+	char client[128];
+	bool connected;
+
+	/* Lane. */
+	struct driver_entry *bound;
+	char last_user[VDPA_EXTACK_LEN]; /* who may still use the content; empty: nobody */
+	char last_driver[VDPA_NAME_MAX];
+	struct vdpa_state_vq *vqs;
+	struct vdpa_iotlb **maps; /* one for each address space */
+	uint32_t nas;
+	uint32_t generation;
+	uint8_t status;
+
+	/* Changes that the device reports. */
+	struct vdpa_config_cb wrap;
+	pthread_mutex_t cb_lock;
+	struct vdpa_config_cb inner; /* the driver's; called with cb_lock held */
+	atomic_bool changed;         /* changed_job is on the lane */
+	struct lane_job changed_job;
+};
+
+static inline struct vdpa_device_priv *priv_of(const struct vdpa_device *vdev)
+{
+	return vdev->priv;
+}
+
+bool bus_name_valid(const char *name);
+struct vdpa_device_priv *bus_find(struct vdpa_bus *bus, const char *name);
+/* Take the name, with a lane, for a device that is still to be made.  The caller gets a reference
+ * beside the registry's. */
+int device_reserve(struct vdpa_bus *bus, const char *name, struct vdpa_device_priv **ret,
+		   struct vdpa_extack *ack);
+/* The device is made: check its ops and its offer, and belong together from now on.  Lane (or
+ * nobody else knows it). */
+int device_attach(struct vdpa_device_priv *priv, struct vdpa_device *vdev, uint64_t provisioned,
+		  struct vdpa_extack *ack);
+/* On the bus from now on. */
+void device_publish(struct vdpa_device_priv *priv);
+/* Off the bus: the name is free, verbs that wait are refused, the registry's reference is dropped.
+ */
+void device_unlink(struct vdpa_device_priv *priv);
+/* Off the bus, whatever hangs; bound or not. */
+void device_remove(struct vdpa_device_priv *priv);
+struct vdpa_device_priv *device_get(struct vdpa_device_priv *priv);
+/* For those who hold no reference, but know that the memory is there: false when the last one is
+ * gone. */
+bool device_tryget(struct vdpa_device_priv *priv);
+void device_put(struct vdpa_device_priv *priv);
+
+/* ---- ops.c, map.c */
+
+/*
+ * Each hop has its own: vhost's log and its protocol features, and how the device gets at memory.
+ * None of them says anything about the device, so none crosses the bus.
+ */
+#define HOP_FEATURES (BIT_ULL(26) | BIT_ULL(30) | BIT_ULL(33))
+
+/* Which required op a table lacks, or what does not go together; NULL: nothing. */
+const char *ops_missing(const struct vdpa_config_ops *ops, bool *pair);
+/* Read what is shown without asking the device: offer, largest queue.  Lane. */
+void ops_refresh(struct vdpa_device_priv *priv);
+/* Forget the session; map of address space 0 stays.  Lane. */
+void session_clear(struct vdpa_device_priv *priv);
+/* The callback that the parent gets; changes become events and go on to the driver. */
+void ops_watch_changes(struct vdpa_device_priv *priv);
+void map_clear(struct vdpa_device_priv *priv, uint32_t asid);
+
+/* ---- bind.c */
+
+/* Take the device from its driver, if it has one.  Lane. */
+int unbind_lane(struct vdpa_device *vdev, bool force, struct vdpa_extack *ack);
+/* The result of unbind_lane(), as the control thread sees it. */
+void unbind_done(struct vdpa_device_priv *priv, int err);
+/* Bind by rule as (the rest of) a verb; false: there is no rule. */
+bool bind_by_rule(struct verb *v);
+/* Bind a device by rule, with nobody waiting. */
+void bind_start_by_rule(struct vdpa_device_priv *priv);
+
+/* ---- driver.c, mgmtdev.c */
+
+struct driver_entry *driver_find(struct vdpa_bus *bus, const char *name);
+struct driver_entry *driver_default(struct vdpa_bus *bus, uint32_t device_id);
+/* "'vhost-user', 'virtio'": for texts. */
+void driver_names(struct vdpa_bus *bus, char *buf, size_t len);
+struct mgmtdev_entry *mgmtdev_find(struct vdpa_bus *bus, const char *name);
+void mgmtdev_names(struct vdpa_bus *bus, char *buf, size_t len);
+void drivers_free(struct vdpa_bus *bus);
+void mgmtdevs_free(struct vdpa_bus *bus);
+
+/* ---- worker.c */
+
+void workers_free(struct vdpa_bus *bus);
+
+/* ---- log.c */
+
+/* As vdpa_log(), for a device that may still have to be made.  Any thread. */
+void device_log(struct vdpa_device_priv *priv, enum vdpa_log_level level, const char *fmt, ...)
+	__attribute__((format(printf, 3, 4)));
+
+/* ---- event.c */
+
+void bus_event(struct vdpa_device_priv *priv, enum vdpa_event_type type, const char *text);
+/* "ACKNOWLEDGE DRIVER ..." */
+void status_names(uint8_t status, char *buf, size_t len);
+
+/* ---- info.c: values that are written down now and read later, by another thread */
+
+struct info_item;
+struct info_record {
+	struct vdpa_info info;
+	STAILQ_HEAD(, info_item) items;
+	bool failed; /* out of memory */
+};
+
+/* The attributes of a table with their help. */
+void info_attrs(struct vdpa_info *info, const struct vdpa_attr_desc *attrs);
+/* A list of the names of feature bits. */
+void info_features(struct vdpa_info *info, const char *key, uint32_t device_id, uint64_t features);
+void info_record_init(struct info_record *record);
+void info_record_replay(const struct info_record *record, struct vdpa_info *info);
+void info_record_release(struct info_record *record);
+
+#endif
