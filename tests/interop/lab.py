@@ -95,6 +95,8 @@ class Process:
     def _prefix(user):
         prefix = ["setpriv", "--pdeathsig", "KILL"]
         if user:
+            if os.geteuid() != 0:
+                raise Skip("only root can run a program as another user")
             prefix += ["--reuid", user, "--regid", str(pwd.getpwnam(user).pw_gid), "--clear-groups"]
         return prefix
 
@@ -143,16 +145,16 @@ class Lab:
     def __exit__(self, kind, error, trace):
         for sig in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(sig, signal.SIG_IGN)
-        if kind and not issubclass(kind, Skip):
-            for process in self.processes:
-                print(process.tail(), end="", flush=True)
         for process in reversed(self.processes):
             if process.alive():
                 process.kill()
+        tails = [process.tail() for process in self.processes]
         left = self.mounts()
         for mount in left:
             run("umount", "-l", mount, check=False)
         shutil.rmtree(self.dir)
+        if kind and issubclass(kind, Exception) and not issubclass(kind, Skip):
+            print("".join(tails), end="", flush=True)
         if left and not kind:
             raise LabError(f"a mount was left behind: {left}")
 
