@@ -1,0 +1,9 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "drivers/virtio/virtio.h"
+
+const struct virtio_driver *const virtio_drivers[] = {
+#ifdef HAVE_VIRTIO_BLK
+	&virtio_blk_driver,
+#endif
+	NULL,
+};
