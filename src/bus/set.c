@@ -66,7 +66,8 @@ static bool is_live(const struct vdpa_attr_desc *table, const char *key)
 
 /* v->attrs keeps what is the parent's, v->driver_attrs gets the driver's; the bus's own are taken
  * out. */
-static int split_keys(struct verb *v, const struct vdpa_attr_desc *parent)
+static int split_keys(struct verb *v, const struct vdpa_attr_desc *parent,
+		      const struct vdpa_attr_desc *driver)
 {
 	struct vdpa_attrs *all = v->attrs;
 	const char *key;
@@ -87,6 +88,11 @@ static int split_keys(struct verb *v, const struct vdpa_attr_desc *parent)
 				     vdpa_attrs_value(all, i), &fd, &v->ack);
 	}
 	vdpa_attrs_free(all);
+	/* They have been checked; that is also what reads the numbers. */
+	if (!err)
+		err = vdpa_attrs_check(v->attrs, parent, NULL, true, &v->ack);
+	if (!err)
+		err = vdpa_attrs_check(v->driver_attrs, driver, NULL, true, &v->ack);
 	return err;
 }
 
@@ -129,7 +135,7 @@ static int set_prepare(struct verb *v)
 	if (!err)
 		err = find_worker(v);
 	if (!err)
-		err = split_keys(v, parent);
+		err = split_keys(v, parent, driver);
 	return err;
 }
 

@@ -178,14 +178,18 @@ int rig_lane_start(struct rig *rig, int (*fn)(struct rig *rig, void *arg), void 
 struct vdpa_iotlb *rig_make_map(struct rig *rig, uint64_t from, uint64_t len)
 {
 	uint8_t *hva = vdpa_mem_hva(rig->mem);
-	struct vdpa_iotlb_range ranges[2] = {
-		{RIG_IOVA, from, hva, rig->mem, VDPA_PERM_RW},
-		{RIG_IOVA + from + len, RIG_SIZE - from - len, hva + from + len, rig->mem,
-		 VDPA_PERM_RW},
-	};
+	struct vdpa_iotlb_range ranges[2];
 	struct vdpa_iotlb *map;
+	size_t num = 0;
 
-	assert_int_equal(vdpa_iotlb_alloc(ranges + !from, 2 - !from, &map, NULL), 0);
+	if (from)
+		ranges[num++] =
+			(struct vdpa_iotlb_range){RIG_IOVA, from, hva, rig->mem, VDPA_PERM_RW};
+	from += len;
+	if (from < RIG_SIZE)
+		ranges[num++] = (struct vdpa_iotlb_range){RIG_IOVA + from, RIG_SIZE - from,
+							  hva + from, rig->mem, VDPA_PERM_RW};
+	assert_int_equal(vdpa_iotlb_alloc(ranges, num, &map, NULL), 0);
 	return map;
 }
 

@@ -107,7 +107,6 @@ static void soft_free(struct vdpa_soft *soft)
 		vdpa_iotlb_put(soft->iotlb);
 	if (soft->log)
 		vdpa_dirty_log_put(soft->log);
-	vdpa_mem_put(soft->inflight.mem);
 	pthread_mutex_destroy(&soft->lock);
 	pthread_cond_destroy(&soft->cond);
 	free(soft->config);

@@ -72,7 +72,6 @@ struct vdpa_soft_vq {
 	struct vdpa_vq_state state;
 	bool log_used;
 	uint64_t log_addr;
-	struct vdpa_inflight *inflight;
 	struct vdpa_worker *worker; /* that it runs on, picked */
 	struct vdpa_worker *pinned; /* that it has to run on, picked; NULL: any */
 
@@ -97,7 +96,6 @@ struct vdpa_soft {
 	uint64_t driver_features;
 	bool suspended;
 	struct vdpa_iotlb *iotlb;
-	struct vdpa_inflight_region inflight;
 	struct vdpa_dirty_log *log;
 
 	uint8_t status; /* atomic: workers set NEEDS_RESET */

@@ -9,7 +9,6 @@
 
 #include "bus/bus.h"
 #include "parents/soft/internal.h"
-#include "virtqueue/inflight.h"
 
 #define CACHE_LINE 64
 
@@ -86,34 +85,9 @@ struct vdpa_vq_state soft_first_state(const struct vdpa_soft *soft)
 	return state;
 }
 
-static int vq_open_inflight(struct vdpa_soft_vq *vq, bool packed, struct vdpa_extack *ack)
-{
-	const struct vdpa_inflight_region *region = &vq->soft->inflight;
-	int err;
-
-	if (!region->mem)
-		return 0;
-	if (vq->idx >= region->num_queues || vq->num > region->queue_size)
-		return vdpa_extack_set(
-			ack, -EINVAL,
-			"the in-flight log is for %u queues of %u, not for queue %u of %u",
-			region->num_queues, region->queue_size, vq->idx, vq->num);
-	err = inflight_open(region->mem, vq->idx * inflight_queue_bytes(region->queue_size, packed),
-			    region->queue_size, packed, &vq->inflight, ack);
-	return err ? vdpa_extack_prefix(ack, err, "queue %u", vq->idx) : 0;
-}
-
-static void vq_close_inflight(struct vdpa_soft_vq *vq)
-{
-	if (vq->inflight)
-		inflight_close(vq->inflight);
-	vq->inflight = NULL;
-}
-
 static int vq_open_ring(struct vdpa_soft_vq *vq, struct vdpa_extack *ack)
 {
 	struct vdpa_soft *soft = vq->soft;
-	bool packed = soft->driver_features & BIT_ULL(VIRTIO_F_RING_PACKED);
 	struct vdpa_vq_config cfg = {
 		.num = vq->num,
 		.features = soft->driver_features,
@@ -128,16 +102,11 @@ static int vq_open_ring(struct vdpa_soft_vq *vq, struct vdpa_extack *ack)
 	};
 	int err;
 
-	err = vq_open_inflight(vq, packed, ack);
-	if (err)
-		return err;
 	if (!vq->state_set)
 		vq->state = soft_first_state(soft);
 	cfg.state = vq->state;
-	cfg.inflight = vq->inflight;
 	err = vdpa_vq_start(vq->ring, &cfg, ack);
 	if (err) {
-		vq_close_inflight(vq);
 		return vdpa_extack_prefix(ack, err, "queue %u", vq->idx);
 	}
 	vq->in_order = soft->driver_features & BIT_ULL(VIRTIO_F_IN_ORDER);
@@ -149,7 +118,6 @@ static void vq_close_ring(struct vdpa_soft_vq *vq)
 {
 	vdpa_vq_stop(vq->ring, &vq->state);
 	vq->state_set = true;
-	vq_close_inflight(vq);
 	soft_vq_release(vq);
 }
 
@@ -241,11 +209,6 @@ int soft_start_all(struct vdpa_soft *soft, struct vdpa_extack *ack)
 static void hold_call(void *arg)
 {
 	soft_vq_hold(arg);
-}
-
-static void resume_call(void *arg)
-{
-	soft_vq_resume(arg);
 }
 
 static void end_call(void *arg)

@@ -155,8 +155,8 @@ void soft_vq_resume(struct vdpa_soft_vq *vq)
 static void vq_break(struct vdpa_soft_vq *vq, const char *why)
 {
 	vq->hold |= SOFT_HOLD_BROKEN;
-	signal_fd(vq->err);
 	soft_fault(vq->soft, vq->idx, why);
+	signal_fd(vq->err);
 }
 
 /* The driver may make it good by another map, and then kicks. */
