@@ -10,6 +10,7 @@
 #include <unistd.h>
 #include <cmocka.h>
 
+#include "fail_alloc.h"
 #include "vdpa/attrs.h"
 
 static const char *const caches[] = {"writeback", "writethrough", "none", NULL};
@@ -280,6 +281,35 @@ static void test_attrs_format_size(void **state)
 	assert_string_equal(buf, "184");
 }
 
+static void test_attrs_survive_no_memory(void **state)
+{
+	struct vdpa_attrs *attrs;
+	int fd = open("/dev/null", O_RDONLY | O_CLOEXEC), err;
+	char key[16];
+
+	assert_true(fd >= 0);
+	fail_alloc_nth(1);
+	assert_null(vdpa_attrs_alloc());
+	assert_true(fail_alloc_done());
+
+	attrs = vdpa_attrs_alloc();
+	for (int i = 0; i < 20; i++) {
+		snprintf(key, sizeof(key), "key%d", i);
+		for (unsigned n = 1;; n++) {
+			fail_alloc_nth(n);
+			err = vdpa_attrs_add(attrs, key, "value", i ? NULL : &fd, NULL);
+			if (!fail_alloc_done())
+				break;
+			assert_int_equal(err, -ENOMEM);
+			assert_int_equal(vdpa_attrs_num(attrs), i);
+			assert_true(i || fd >= 0);
+		}
+		assert_int_equal(err, 0);
+		assert_int_equal(fd, -1);
+	}
+	vdpa_attrs_free(attrs);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -293,6 +323,7 @@ int main(void)
 		cmocka_unit_test(test_attrs_number_is_bounded),
 		cmocka_unit_test(test_attrs_descriptors_move),
 		cmocka_unit_test(test_attrs_defaults),
+		cmocka_unit_test(test_attrs_survive_no_memory),
 		cmocka_unit_test(test_attrs_parse_size),
 		cmocka_unit_test(test_attrs_format_size),
 	};

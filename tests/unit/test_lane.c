@@ -16,6 +16,7 @@
 
 #include "base/defs.h"
 #include "fail_alloc.h"
+#include "fail_syscall.h"
 #include "loop/lane.h"
 
 #define LONG_MS 60000
@@ -300,7 +301,8 @@ static void test_lane_idle_threads_end(void **state)
 	sem_destroy(&hold);
 }
 
-static void test_lane_without_a_new_thread_waits_for_the_others(void **state)
+/* a holds the only idle thread when b gets its job and no other can be made. */
+static void post_without_threads(bool memory)
 {
 	struct lane_pool *pool = pool_alloc();
 	struct lane *a = lane_alloc(pool, "a"), *b = lane_alloc(pool, "b");
@@ -314,13 +316,15 @@ static void test_lane_without_a_new_thread_waits_for_the_others(void **state)
 	second.lane = b;
 	lane_post(a, &first.job);
 	wait_for(&begun);
-	fail_alloc_nth(1);
+	fail_syscall_nth(!memory);
+	fail_alloc_nth(memory);
 	lane_post(b, &second.job);
-	assert_true(fail_alloc_done());
+	assert_true(fail_syscall_done() || fail_alloc_done());
 	assert_int_equal(lane_busy(b), 1);
 	sem_post(&hold);
 	wait_for(&begun);
 	assert_true(second.current);
+	assert_int_equal(second.tid, first.tid);
 	lane_put(a);
 	lane_put(b);
 	assert_int_equal(lane_pool_free(pool, LONG_MS), 0);
@@ -328,7 +332,13 @@ static void test_lane_without_a_new_thread_waits_for_the_others(void **state)
 	sem_destroy(&hold);
 }
 
-static void test_lane_alloc_survives_no_memory(void **state)
+static void test_lane_without_a_new_thread_waits_for_the_others(void **state)
+{
+	post_without_threads(false);
+	post_without_threads(true);
+}
+
+static void test_lane_alloc_survives_failures(void **state)
 {
 	struct lane_pool *pool = NULL;
 	struct lane *lane;
@@ -343,6 +353,15 @@ static void test_lane_alloc_survives_no_memory(void **state)
 		assert_null(pool);
 	}
 	assert_int_equal(err, 0);
+	assert_int_equal(lane_pool_free(pool, LONG_MS), 0);
+
+	pool = NULL;
+	fail_syscall_nth(1);
+	assert_int_equal(lane_pool_alloc(1, 1, &pool), -EAGAIN);
+	assert_true(fail_syscall_done());
+	assert_null(pool);
+
+	pool = pool_alloc();
 	fail_alloc_nth(1);
 	lane = lane_alloc(pool, "disk0");
 	assert_true(fail_alloc_done());
@@ -362,7 +381,7 @@ int main(void)
 		cmocka_unit_test(test_lane_pool_free_leaves_what_hangs),
 		cmocka_unit_test(test_lane_idle_threads_end),
 		cmocka_unit_test(test_lane_without_a_new_thread_waits_for_the_others),
-		cmocka_unit_test(test_lane_alloc_survives_no_memory),
+		cmocka_unit_test(test_lane_alloc_survives_failures),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

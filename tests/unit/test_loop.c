@@ -13,6 +13,8 @@
 #include <cmocka.h>
 
 #include "base/defs.h"
+#include "fail_alloc.h"
+#include "fail_syscall.h"
 #include "loop/loop.h"
 
 #define MSEC 1000000ULL
@@ -504,6 +506,53 @@ static void test_loop_nests(void **state)
 	loop_free(inner);
 }
 
+/* ---- what can fail */
+
+static void test_loop_alloc_survives_no_memory(void **state)
+{
+	struct loop *loop = NULL;
+
+	fail_alloc_nth(1);
+	assert_int_equal(loop_alloc(&loop), -ENOMEM);
+	assert_true(fail_alloc_done());
+	assert_null(loop);
+}
+
+static void test_loop_alloc_survives_failing_calls(void **state)
+{
+	struct loop *loop = NULL;
+	unsigned n;
+	int err;
+
+	for (n = 1;; n++) {
+		fail_syscall_nth(n);
+		err = loop_alloc(&loop);
+		if (!fail_syscall_done())
+			break;
+		assert_true(err == -EMFILE || err == -ENOSPC);
+		assert_null(loop);
+	}
+	assert_int_equal(err, 0);
+	assert_int_equal(n, 6);
+	loop_free(loop);
+}
+
+static void test_loop_watch_add_may_fail(void **state)
+{
+	struct counted_watch c = {.watch = LOOP_WATCH_INIT(count_watch)};
+	int fd = event_fd(1);
+
+	fail_syscall_nth(1);
+	assert_int_equal(loop_watch_add(*state, &c.watch, fd, EPOLLIN), -ENOSPC);
+	assert_true(fail_syscall_done());
+	assert_int_equal(loop_watch_add(*state, &c.watch, fd, EPOLLIN), 0);
+	fail_syscall_nth(1);
+	assert_int_equal(loop_watch_set(&c.watch, EPOLLOUT), -ENOSPC);
+	assert_true(fail_syscall_done());
+	loop_watch_del(&c.watch);
+	close(fd);
+}
+
 #define loop_test(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
 
 int main(void)
@@ -525,6 +574,9 @@ int main(void)
 		loop_test(test_loop_calls_from_threads_are_not_lost),
 		loop_test(test_loop_runs_calls_then_timers_then_watches),
 		loop_test(test_loop_nests),
+		loop_test(test_loop_alloc_survives_no_memory),
+		loop_test(test_loop_alloc_survives_failing_calls),
+		loop_test(test_loop_watch_add_may_fail),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -17,6 +17,7 @@
 
 #include "base/defs.h"
 #include "fail_alloc.h"
+#include "fail_syscall.h"
 #include "loop/loop.h"
 #include "loop/worker.h"
 
@@ -722,6 +723,23 @@ static void test_worker_alloc_survives_no_memory(void **state)
 	worker_free(NULL);
 }
 
+static void test_worker_alloc_survives_failing_calls(void **state)
+{
+	struct worker *worker = NULL;
+	int err;
+
+	for (unsigned int n = 1;; n++) {
+		fail_syscall_nth(n);
+		err = worker_alloc("worker", -1, 0, &worker);
+		if (!fail_syscall_done())
+			break;
+		assert_true(err < 0);
+		assert_null(worker);
+	}
+	assert_int_equal(err, 0);
+	worker_free(worker);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -743,6 +761,7 @@ int main(void)
 		cmocka_unit_test(test_worker_local_is_made_once),
 		cmocka_unit_test(test_worker_timers_fire_while_busy),
 		cmocka_unit_test(test_worker_alloc_survives_no_memory),
+		cmocka_unit_test(test_worker_alloc_survives_failing_calls),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
