@@ -14,7 +14,7 @@
 /* Marks a symbol of the shared library; everything else is hidden. */
 #define VDPA_API __attribute__((visibility("default")))
 
-#define vdpa_cleanup(fn) __attribute__((cleanup(fn)))
+#define vdpa_cleanup(fn) __attribute__((cleanup(fn), unused))
 
 #define container_of(ptr, type, member) ((type *)(void *)((char *)(ptr)-offsetof(type, member)))
 #define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
