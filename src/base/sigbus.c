@@ -9,6 +9,7 @@
 #include <sched.h>
 #include <signal.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 
 #include "base/defs.h"
 #include "base/sigbus.h"
@@ -41,12 +42,18 @@ void sigbus_remove(struct sigbus_range *range)
 		sched_yield();
 }
 
-/* Only what is safe in a handler: atomics and mmap(), which is a bare system call. */
+/* Not mmap() of the C library, nor what a sanitizer makes of it. */
+static bool cover_range(const struct sigbus_range *range)
+{
+	return syscall(SYS_mmap, range->start, range->len, PROT_READ | PROT_WRITE,
+		       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0) != -1;
+}
+
+/* Only what is safe in a handler: atomics and bare system calls. */
 static bool cover(uintptr_t at)
 {
 	struct sigbus_range *range;
 	bool found = false;
-	void *map;
 
 	__atomic_fetch_add(&readers, 1, __ATOMIC_SEQ_CST);
 	for (range = __atomic_load_n(&ranges, __ATOMIC_SEQ_CST); range && !found;
@@ -58,9 +65,7 @@ static bool cover(uintptr_t at)
 		found = true;
 		if (__atomic_exchange_n(&range->lost, true, __ATOMIC_ACQ_REL))
 			break;
-		map = mmap((void *)range->start, range->len, PROT_READ | PROT_WRITE,
-			   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0);
-		found = map != MAP_FAILED;
+		found = cover_range(range);
 	}
 	__atomic_fetch_sub(&readers, 1, __ATOMIC_SEQ_CST);
 	return found;
