@@ -5,5 +5,6 @@
 #include "parents/soft/internal.h"
 
 const struct vdpa_soft_class *const soft_classes[] = {
-	NULL,
+    &soft_blk_class,
+    NULL,
 };

@@ -115,6 +115,9 @@ struct vdpa_soft {
 
 #define to_soft(vdev) container_of(vdev, struct vdpa_soft, vdev)
 
+/* the classes, one file each */
+extern const struct vdpa_soft_class soft_blk_class;
+
 /* core.c */
 extern const struct vdpa_soft_class *const soft_classes[]; /* ends with NULL */
 void soft_dev_free(struct vdpa_device *vdev);
