@@ -111,6 +111,7 @@ struct vdpa_vq_elem {
 	/* The ring's own, below. */
 	uint16_t id;	     /**< head index, or buffer id of a packed ring */
 	uint16_t num_desc;   /**< ring slots taken */
+	uint16_t record;     /**< packed: its place in the in-flight log */
 	uint32_t used_len;
 	uint32_t iov_cap;
 	bool done;	     /**< completed, waits for its turn (in-order) */
@@ -133,13 +134,18 @@ void vdpa_vq_free(struct vdpa_vq *vq);
  * Check the set-up, translate the areas and take the ring into use.  Requests that the in-flight log
  * knows come first, oldest first, then new ones.
  *
- * @return 0, -EINVAL (size, alignment of an area), -EFAULT (an area is not wholly mapped), -EBUSY
+ * With a log that was in use before, the position comes from the log, cfg->state is not used, and the
+ * first vdpa_vq_publish() returns true even if nothing was completed: whoever used the log may have
+ * died before its call.
+ *
+ * @return 0, -EINVAL (size, alignment of an area, damaged log), -EFAULT (an area is not wholly mapped), -EBUSY
  *         (started already), -ENOMEM
  */
 int vdpa_vq_start(struct vdpa_vq *vq, const struct vdpa_vq_config *cfg, struct vdpa_extack *ack);
 
 /**
- * Stop and drop the references on map and log.  Elements that were taken and not completed stay in the
+ * Publish, stop, and drop the references on map and log.  The call that may be due comes with the
+ * first vdpa_vq_publish() after the next start; so publish before.  Elements that were taken and not completed stay in the
  * in-flight log; without one they are lost to the driver, so drain first.
  *
  * @param state  where the queue stands: to start it again there.  May be NULL.

@@ -4,13 +4,42 @@
  */
 #include "virtqueue/walk.h"
 
+/* Begin where the used position and the number of slots under way say, or where the log says. */
+static int packed_place(struct vdpa_vq *vq, struct inflight_pos used, uint32_t slots,
+			struct vdpa_extack *ack)
+{
+	uint32_t avail;
+	bool lap;
+
+	if (vq->inflight) {
+		bool fresh = inflight_fresh(vq->inflight);
+		uint32_t logged;
+		int err = inflight_packed_recover(vq->inflight, vq->num, vq->desc, &used, &logged,
+						  ack);
+
+		if (err)
+			return err;
+		if (!fresh)
+			slots = logged;
+	}
+	avail = used.slot + slots;
+	lap = avail >= vq->num;
+	vq->ring = (struct vq_packed){
+		.last_avail = (uint16_t)(lap ? avail - vq->num : avail),
+		.last_used = used.slot,
+		.avail_marks = used.wrap != lap ? RING_DESC_F_AVAIL : RING_DESC_F_USED,
+		.used_marks = used.wrap ? RING_DESC_F_MARKS : 0,
+		.slots = (uint16_t)slots,
+	};
+	return 0;
+}
+
 int packed_start(struct vdpa_vq *vq, struct vdpa_extack *ack)
 {
 	const struct vdpa_vq_state *state = &vq->cfg.state;
 	uint16_t avail = state->packed_ring.last_avail_idx, used = state->packed_ring.last_used_idx;
 	bool same_lap =
 		state->packed_ring.last_avail_counter == state->packed_ring.last_used_counter;
-	struct vq_packed *r = &vq->ring;
 
 	if (avail >= vq->num || used >= vq->num || (same_lap ? used > avail : avail > used))
 		return vdpa_extack_set(
@@ -18,15 +47,8 @@ int packed_start(struct vdpa_vq *vq, struct vdpa_extack *ack)
 			"packed ring of %u cannot be at available slot %u of this lap "
 			"and used slot %u of %s",
 			vq->num, avail, used, same_lap ? "this" : "the one before");
-	*r = (struct vq_packed){
-		.last_avail = avail,
-		.last_used = used,
-		.avail_marks = state->packed_ring.last_avail_counter ? RING_DESC_F_AVAIL
-								     : RING_DESC_F_USED,
-		.used_marks = state->packed_ring.last_used_counter ? RING_DESC_F_MARKS : 0,
-		.slots = (uint16_t)(avail + (same_lap ? 0 : vq->num) - used),
-	};
-	return 0;
+	return packed_place(vq, (struct inflight_pos){used, state->packed_ring.last_used_counter},
+			    avail + (same_lap ? 0 : vq->num) - used, ack);
 }
 
 void packed_stop(const struct vdpa_vq *vq, struct vdpa_vq_state *state)
@@ -45,6 +67,16 @@ bool packed_pending(struct vdpa_vq *vq)
 	const struct vq_packed *r = &vq->ring;
 
 	return (ring_load16(&ring[r->last_avail].flags) & RING_DESC_F_MARKS) == r->avail_marks;
+}
+
+/* Add the nth descriptor of a chain. */
+static inline int packed_add(struct walk *w, const struct ring_desc *desc, uint16_t n)
+{
+	if (!(desc->flags & VRING_DESC_F_INDIRECT))
+		return walk_desc(w, desc);
+	if (unlikely(n > 1))
+		return walk_bad_indirect(w->vq, "inside a chain");
+	return walk_table(w, desc, true);
 }
 
 /*
@@ -73,13 +105,7 @@ static inline int packed_walk(struct vdpa_vq *vq, struct vdpa_vq_elem *elem, uin
 			*next = 0;
 			*marks ^= RING_DESC_F_MARKS;
 		}
-		if (flags & VRING_DESC_F_INDIRECT) {
-			if (unlikely(num_desc > 1))
-				return walk_bad_indirect(vq, "inside a chain");
-			err = walk_table(&w, &desc, true);
-		} else {
-			err = walk_desc(&w, &desc);
-		}
+		err = packed_add(&w, &desc, num_desc);
 		if (unlikely(err))
 			return err;
 		if (!(flags & VRING_DESC_F_NEXT))
@@ -87,20 +113,50 @@ static inline int packed_walk(struct vdpa_vq *vq, struct vdpa_vq_elem *elem, uin
 	}
 }
 
+/* Take a request that the in-flight log knows, from its copy there. */
+static int packed_pop_again(struct vdpa_vq *vq, struct vdpa_vq_elem *elem, uint16_t record)
+{
+	struct walk w = walk_begin(vq, elem);
+	uint16_t at = record, num_desc = 0;
+	struct ring_desc desc;
+	bool last;
+	int err;
+
+	do {
+		struct vring_packed_desc copy;
+
+		last = inflight_packed_desc(vq->inflight, record, &at, &copy);
+		desc = ring_packed_desc(&copy);
+		err = packed_add(&w, &desc, ++num_desc);
+		if (err)
+			return err;
+	} while (!last);
+	err = walk_end(&w, desc.id, num_desc);
+	if (err)
+		return err;
+	elem->record = record;
+	inflight_resubmitted(vq->inflight);
+	return 1;
+}
+
 int packed_pop(struct vdpa_vq *vq, struct vdpa_vq_elem *elem)
 {
 	const struct vring_packed_desc *ring = vq->desc;
 	struct vq_packed *r = &vq->ring;
-	uint16_t next = r->last_avail, marks = r->avail_marks;
-	uint16_t flags = ring_load16_acquire(&ring[next].flags);
+	uint16_t next = r->last_avail, marks = r->avail_marks, flags, record;
 	int err;
 
+	if (unlikely(vq->inflight) && inflight_resubmit(vq->inflight, &record))
+		return packed_pop_again(vq, elem, record);
+	flags = ring_load16_acquire(&ring[next].flags);
 	if ((flags & RING_DESC_F_MARKS) != marks)
 		return 0;
 	err = packed_walk(vq, elem, flags, &next, &marks);
 	if (unlikely(err))
 		return err;
-	if (unlikely(r->slots + elem->num_desc > vq->num))
+	if (unlikely(r->slots + elem->num_desc > vq->num ||
+		     (vq->inflight && !inflight_packed_take(vq->inflight, ring, r->last_avail,
+							    elem->num_desc, &elem->record))))
 		return vq_break(vq, "more descriptors are available than the %u of the ring",
 				vq->num);
 	r->slots += elem->num_desc;
@@ -133,6 +189,8 @@ void packed_use(struct vdpa_vq *vq, const struct vdpa_vq_elem *elem)
 	} else {
 		ring_store16(&desc->flags, flags);
 	}
+	if (unlikely(vq->inflight))
+		inflight_packed_use(vq->inflight, elem->record);
 	packed_log(vq, r->last_used);
 	r->batch_slots += elem->num_desc;
 	r->slots -= elem->num_desc;
@@ -152,9 +210,14 @@ bool packed_publish(struct vdpa_vq *vq)
 
 	if (!slots)
 		return false;
+	if (unlikely(vq->inflight))
+		inflight_packed_publish(vq->inflight,
+					(struct inflight_pos){r->last_used, r->used_marks != 0});
 	ring_store16_release(&ring[r->batch_head].flags, r->batch_flags);
 	r->batch_slots = 0;
 	packed_log(vq, r->batch_head);
+	if (unlikely(vq->inflight))
+		inflight_packed_published(vq->inflight);
 	/* The driver writes its wish, then looks at the slot: one of the two sees the other. */
 	ring_full_barrier();
 	return ring_packed_need_event(ring_load32(vq->driver), vq->event_idx, r->last_used,

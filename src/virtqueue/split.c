@@ -4,18 +4,30 @@
  */
 #include "virtqueue/walk.h"
 
-void split_start(struct vdpa_vq *vq)
+int split_start(struct vdpa_vq *vq, struct vdpa_extack *ack)
 {
 	const struct vring_used *used = vq->device;
 	uint16_t idx = ring_load16_acquire(&used->idx);
+	uint16_t avail = vq->cfg.state.split.avail_index;
 
+	if (vq->inflight) {
+		bool fresh = inflight_fresh(vq->inflight);
+		uint32_t num;
+		int err = inflight_split_recover(vq->inflight, vq->num, idx, &num, ack);
+
+		if (err)
+			return err;
+		if (!fresh)
+			avail = (uint16_t)(idx + num);
+	}
 	vq->split = (struct vq_split){
 		.mask = (uint16_t)(vq->num - 1),
-		.last_avail = vq->cfg.state.split.avail_index,
-		.avail_idx = vq->cfg.state.split.avail_index,
+		.last_avail = avail,
+		.avail_idx = avail,
 		.used_idx = idx,
 		.published = idx,
 	};
+	return 0;
 }
 
 void split_stop(const struct vdpa_vq *vq, struct vdpa_vq_state *state)
@@ -97,8 +109,15 @@ int split_pop(struct vdpa_vq *vq, struct vdpa_vq_elem *elem)
 {
 	const struct vring_avail *avail = vq->driver;
 	struct vq_split *s = &vq->split;
+	uint16_t head;
 	int err;
 
+	if (unlikely(vq->inflight) && inflight_resubmit(vq->inflight, &head)) {
+		err = split_walk(vq, elem, head);
+		if (!err)
+			inflight_resubmitted(vq->inflight);
+		return err ? err : 1;
+	}
 	if (s->last_avail == s->avail_idx) {
 		err = split_refresh(vq);
 		if (err <= 0)
@@ -106,9 +125,12 @@ int split_pop(struct vdpa_vq *vq, struct vdpa_vq_elem *elem)
 	}
 	if (unlikely(vq->outstanding >= vq->num))
 		return vq_break(vq, "more chains than the %u of the ring", vq->num);
-	err = split_walk(vq, elem, ring_load16(&avail->ring[s->last_avail & s->mask]));
+	head = ring_load16(&avail->ring[s->last_avail & s->mask]);
+	err = split_walk(vq, elem, head);
 	if (unlikely(err))
 		return err;
+	if (unlikely(vq->inflight) && !inflight_split_take(vq->inflight, head))
+		return vq_break(vq, "descriptor %u is offered, but it is under way already", head);
 	s->last_avail++;
 	split_prefetch(vq);
 	return 1;
@@ -132,6 +154,8 @@ void split_use(struct vdpa_vq *vq, const struct vdpa_vq_elem *elem)
 	entry->len = htole32(elem->used_len);
 	split_log(vq, used_offset(s->used_idx & s->mask), sizeof(*entry));
 	s->used_idx++;
+	if (unlikely(vq->inflight))
+		inflight_split_use(vq->inflight, elem->id);
 }
 
 /* Does the driver want a call for the entries from `old` to the published index? */
@@ -156,6 +180,8 @@ bool split_publish(struct vdpa_vq *vq)
 	ring_store16_release(&used->idx, s->used_idx);
 	s->published = s->used_idx;
 	split_log(vq, offsetof(struct vring_used, idx), 2);
+	if (unlikely(vq->inflight))
+		inflight_split_published(vq->inflight, s->used_idx);
 	/* The driver writes its wish, then looks at our index: one of the two sees the other. */
 	ring_full_barrier();
 	return split_wants_call(vq, old);

@@ -128,6 +128,10 @@ static int config_check(const struct vdpa_vq_config *cfg, struct vdpa_extack *ac
 	if (cfg->max_segs > VDPA_VQ_SEGS_MAX)
 		return vdpa_extack_set(ack, -EINVAL, "limit of %u pieces a chain is over %u",
 				       cfg->max_segs, VDPA_VQ_SEGS_MAX);
+	if (cfg->inflight && !inflight_matches(cfg->inflight, cfg->num, packed))
+		return vdpa_extack_set(ack, -EINVAL,
+				       "in-flight log is not that of a %s ring of %u or more",
+				       packed ? "packed" : "split", cfg->num);
 	return 0;
 }
 
@@ -141,6 +145,9 @@ static void vq_adopt(struct vdpa_vq *vq, const struct vdpa_vq_config *cfg)
 	vq->in_order = cfg->features & RING_F_IN_ORDER;
 	vq->event_idx = cfg->features & RING_F_EVENT_IDX;
 	vq->indirect = cfg->features & RING_F_INDIRECT_DESC;
+	vq->inflight = cfg->inflight;
+	if (cfg->inflight && !inflight_fresh(cfg->inflight))
+		vq->call_lost = true;
 	vq->outstanding = 0;
 	vq->hit = (struct vdpa_iotlb_range){0};
 	vq->order_head = vq->order_tail = NULL;
@@ -197,12 +204,11 @@ VDPA_API int vdpa_vq_start(struct vdpa_vq *vq, const struct vdpa_vq_config *cfg,
 		return err;
 
 	vq_adopt(vq, cfg);
-	if (vq->packed)
-		err = packed_start(vq, ack);
-	else
-		split_start(vq);
-	if (err)
+	err = vq->packed ? packed_start(vq, ack) : split_start(vq, ack);
+	if (err) {
+		vq->inflight = NULL;
 		return err;
+	}
 	vq->iotlb = vdpa_iotlb_get(cfg->iotlb);
 	vq->started = true;
 	vq->ready = true;
@@ -214,6 +220,8 @@ VDPA_API void vdpa_vq_stop(struct vdpa_vq *vq, struct vdpa_vq_state *state)
 {
 	if (!vq->started)
 		return;
+	if (vdpa_vq_publish(vq))
+		vq->call_lost = true;
 	if (state) {
 		*state = (struct vdpa_vq_state){.packed = vq->packed};
 		if (vq->packed)
@@ -224,6 +232,7 @@ VDPA_API void vdpa_vq_stop(struct vdpa_vq *vq, struct vdpa_vq_state *state)
 	vdpa_vq_set_log(vq, NULL, false, 0);
 	vq->started = false;
 	vq->ready = false;
+	vq->inflight = NULL;
 	vq->outstanding = 0;
 	vdpa_iotlb_put(vq->iotlb);
 	vq->iotlb = NULL;
@@ -278,9 +287,18 @@ VDPA_API void vdpa_vq_miss(const struct vdpa_vq *vq, uint64_t *iova, uint32_t *p
 	*perm = vq->miss_perm;
 }
 
+/* Does the in-flight log have something to submit again? */
+static bool pending_again(const struct vdpa_vq *vq)
+{
+	uint16_t head;
+
+	return vq->inflight && inflight_resubmit(vq->inflight, &head);
+}
+
 VDPA_API bool vdpa_vq_pending(struct vdpa_vq *vq)
 {
-	return vq->ready && (vq->packed ? packed_pending(vq) : split_pending(vq));
+	return vq->ready &&
+	       (pending_again(vq) || (vq->packed ? packed_pending(vq) : split_pending(vq)));
 }
 
 /* Write the used entry of an element whose turn it is. */
@@ -352,6 +370,10 @@ VDPA_API bool vdpa_vq_publish(struct vdpa_vq *vq)
 	if (unlikely(!vq->started))
 		return false;
 	call = vq->packed ? packed_publish(vq) : split_publish(vq);
+	if (unlikely(vq->call_lost)) {
+		vq->call_lost = false;
+		call = true;
+	}
 	if (call)
 		vq_count(&vq->stats.calls, 1);
 	return call;
@@ -359,7 +381,9 @@ VDPA_API bool vdpa_vq_publish(struct vdpa_vq *vq)
 
 VDPA_API bool vdpa_vq_enable_kick(struct vdpa_vq *vq)
 {
-	return vq->ready && (vq->packed ? packed_enable_kick(vq) : split_enable_kick(vq));
+	if (!vq->ready)
+		return false;
+	return (vq->packed ? packed_enable_kick(vq) : split_enable_kick(vq)) || pending_again(vq);
 }
 
 VDPA_API void vdpa_vq_disable_kick(struct vdpa_vq *vq)

@@ -39,7 +39,7 @@ struct vdpa_vq {
 	bool event_idx;
 	bool indirect;
 	bool log_used;
-	bool call_lost; /* a process before us may have died before its call */
+	bool call_lost; /* the driver may wait for a call that did not come */
 	uint32_t num;
 	uint32_t outstanding;
 	uint32_t max_segs;
@@ -78,7 +78,7 @@ static inline void vq_count(uint64_t *counter, uint64_t more)
 int vq_break(struct vdpa_vq *vq, const char *fmt, ...) __attribute__((cold, format(printf, 2, 3)));
 
 /* One kind of ring.  pop() returns as vdpa_vq_pop(); use() writes the used entry of an element. */
-void split_start(struct vdpa_vq *vq);
+int split_start(struct vdpa_vq *vq, struct vdpa_extack *ack);
 void split_stop(const struct vdpa_vq *vq, struct vdpa_vq_state *state);
 int split_pop(struct vdpa_vq *vq, struct vdpa_vq_elem *elem);
 bool split_pending(struct vdpa_vq *vq);
