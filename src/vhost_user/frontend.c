@@ -154,6 +154,27 @@ int vu_frontend_set_ring_fd(struct vu_frontend *fe, uint32_t request, uint32_t i
 	return vu_frontend_call(fe, request, &value, sizeof(value), &fd, fd >= 0, ack);
 }
 
+int vu_frontend_start_ring(struct vu_frontend *fe, const struct vu_frontend_ring *ring,
+			   struct vdpa_extack *ack)
+{
+	struct vu_vring_addr addr = {
+		.index = ring->idx, .desc = ring->desc, .avail = ring->avail, .used = ring->used};
+	int err;
+
+	err = vu_frontend_set_ring(fe, VU_SET_VRING_NUM, ring->idx, ring->num, ack);
+	if (!err)
+		err = vu_frontend_set_ring(fe, VU_SET_VRING_BASE, ring->idx, ring->base, ack);
+	if (!err)
+		err = vu_frontend_call(fe, VU_SET_VRING_ADDR, &addr, sizeof(addr), NULL, 0, ack);
+	if (!err)
+		err = vu_frontend_set_ring_fd(fe, VU_SET_VRING_CALL, ring->idx, ring->call, ack);
+	if (!err)
+		err = vu_frontend_set_ring_fd(fe, VU_SET_VRING_KICK, ring->idx, ring->kick, ack);
+	if (!err)
+		err = vu_frontend_set_ring(fe, VU_SET_VRING_ENABLE, ring->idx, 1, ack);
+	return err;
+}
+
 int vu_frontend_add_mem(struct vu_frontend *fe, const struct vu_region *region, int fd,
 			struct vdpa_extack *ack)
 {

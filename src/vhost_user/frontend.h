@@ -49,6 +49,15 @@ int vu_frontend_get_base(struct vu_frontend *fe, uint32_t idx, uint32_t *ret,
 /* SET_VRING_KICK, CALL, ERR; fd -1: there is none. */
 int vu_frontend_set_ring_fd(struct vu_frontend *fe, uint32_t request, uint32_t idx, int fd,
 			    struct vdpa_extack *ack);
+/* How a ring is set up. */
+struct vu_frontend_ring {
+	uint32_t idx, num, base;
+	uint64_t desc, avail, used; /* user addresses */
+	int call, kick;             /* -1: none */
+};
+/* NUM, BASE, ADDR, CALL, KICK, ENABLE: the ring runs afterwards. */
+int vu_frontend_start_ring(struct vu_frontend *fe, const struct vu_frontend_ring *ring,
+			   struct vdpa_extack *ack);
 /* The whole table: in one message, or region by region where there are more and the back-end can.
  */
 int vu_frontend_set_mem(struct vu_frontend *fe, const struct vu_region *regions, const int *fds,

@@ -1,0 +1,559 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "vhu_env.h"
+
+#include <fcntl.h>
+#include <linux/virtio_config.h>
+#include <linux/virtio_ring.h>
+#include <poll.h>
+#include <stdio.h>
+#include <sys/eventfd.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+
+/* ---- the device */
+
+struct toy {
+	struct env *env;
+	struct vdpa_soft *soft;
+};
+
+struct toy_vq {
+	struct vdpa_soft_req *held; /* linked by next, the last one first */
+	int wake;                   /* eventfd: let go of them */
+};
+
+/* The class has no pointer of its own; one environment is open at a time. */
+static struct env *the_env;
+static struct toy *the_toy;
+
+static void toy_answer(struct vdpa_soft_req *req)
+{
+	const struct vdpa_vq_elem *e = &req->elem;
+	uint64_t value = 0;
+
+	vdpa_iov_to_buf(e->iov, e->out_num, 0, &value, sizeof(value));
+	value = ~value;
+	vdpa_iov_from_buf(e->iov + e->out_num, e->in_num, 0, &value, sizeof(value));
+	vdpa_soft_complete(req, sizeof(value));
+}
+
+static void toy_let_go(void *arg)
+{
+	struct toy_vq *vq = arg;
+	uint64_t count;
+
+	if (vq->wake >= 0 && read(vq->wake, &count, sizeof(count)) < 0)
+		return;
+	while (vq->held) {
+		struct vdpa_soft_req *req = vq->held;
+
+		vq->held = req->next;
+		toy_answer(req);
+	}
+}
+
+static void toy_handle(struct vdpa_soft_req *req)
+{
+	struct toy_vq *vq = vdpa_soft_vq_priv(req->vq);
+
+	if (atomic_load(&the_env->hold)) {
+		req->next = vq->held;
+		vq->held = req;
+	} else {
+		toy_answer(req);
+	}
+	atomic_fetch_add(&the_env->handled, 1);
+}
+
+/* The wakes of all queues, for env_release(). */
+static int wakes[ENV_QUEUES];
+static atomic_int wakes_set;
+
+static int toy_queue_start(struct vdpa_soft_vq *q, struct vdpa_extack *ack)
+{
+	struct toy_vq *vq = vdpa_soft_vq_priv(q);
+
+	vq->held = NULL;
+	vq->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	wakes[vdpa_soft_vq_index(q)] = vq->wake;
+	atomic_fetch_or(&wakes_set, 1 << vdpa_soft_vq_index(q));
+	return vdpa_soft_vq_watch(q, vq->wake, toy_let_go, vq);
+}
+
+static void toy_queue_stop(struct vdpa_soft_vq *q)
+{
+	struct toy_vq *vq = vdpa_soft_vq_priv(q);
+
+	atomic_fetch_and(&wakes_set, ~(1 << vdpa_soft_vq_index(q)));
+	fd_closep(&vq->wake);
+}
+
+static void toy_cancel(struct vdpa_soft_vq *q)
+{
+	struct toy_vq *vq = vdpa_soft_vq_priv(q);
+	int wake = vq->wake;
+
+	vq->wake = -1;
+	toy_let_go(vq);
+	vq->wake = wake;
+}
+
+static int toy_config_write(struct vdpa_soft *soft, uint32_t off, const void *buf, uint32_t len,
+			    struct vdpa_extack *ack)
+{
+	if (off + len > 8)
+		return vdpa_extack_set(ack, -EPERM, "only bytes 0 to 7 may be written");
+	return 0;
+}
+
+static int toy_create(struct vdpa_soft *soft, struct vdpa_attrs *attrs, struct vdpa_extack *ack)
+{
+	struct toy *toy = vdpa_soft_priv(soft);
+	uint8_t config[ENV_CONFIG];
+
+	for (unsigned int i = 0; i < sizeof(config); i++)
+		config[i] = (uint8_t)(i + 1);
+	vdpa_soft_update_config(soft, 0, config, sizeof(config));
+	toy->soft = soft;
+	the_toy = toy;
+	return 0;
+}
+
+/* A disk by its number: the driver then asks whether a client may have it mounted. */
+static const struct vdpa_soft_class toy_class = {
+	.size = sizeof(toy_class),
+	.name = "toy",
+	.device_id = 2,
+	.nvqs = 1,
+	.max_vqs = ENV_QUEUES,
+	.config_size = ENV_CONFIG,
+	.features = BIT_ULL(5) | BIT_ULL(9),
+	.priv_size = sizeof(struct toy),
+	.vq_priv_size = sizeof(struct toy_vq),
+	.create = toy_create,
+	.config_write = toy_config_write,
+	.queue_start = toy_queue_start,
+	.queue_stop = toy_queue_stop,
+	.handle = toy_handle,
+	.cancel = toy_cancel,
+};
+
+void env_release(struct env *env)
+{
+	static const uint64_t one = 1;
+
+	atomic_store(&env->hold, false);
+	for (int i = 0; i < ENV_QUEUES; i++)
+		if (atomic_load(&wakes_set) & 1 << i)
+			assert_int_equal(write(wakes[i], &one, sizeof(one)), sizeof(one));
+}
+
+void env_set_config(struct env *env, uint64_t value)
+{
+	vdpa_soft_update_config(the_toy->soft, 8, &value, sizeof(value));
+}
+
+/* ---- the bus */
+
+static void append(struct env *env, char *buf, size_t len, const char *text)
+{
+	static const uint64_t one = 1;
+
+	pthread_mutex_lock(&env->lock);
+	snprintf(buf + strlen(buf), len - strlen(buf), "%s\n", text);
+	pthread_mutex_unlock(&env->lock);
+	assert_int_equal(write(env->changed, &one, sizeof(one)), sizeof(one));
+}
+
+static void on_log(void *arg, enum vdpa_log_level level, const char *dev, const char *text)
+{
+	struct env *env = arg;
+
+	if (level <= VDPA_LOG_WARN)
+		append(env, env->log, sizeof(env->log), text);
+}
+
+static void on_event(void *arg, const struct vdpa_event *event)
+{
+	struct env *env = arg;
+	char text[512];
+
+	snprintf(text, sizeof(text), "%s %s", event->name, event->text ? event->text : "");
+	append(env, env->events, sizeof(env->events), text);
+}
+
+static void *control(void *arg)
+{
+	struct env *env = arg;
+	struct pollfd p[2] = {{.fd = vdpa_bus_fd(env->bus), .events = POLLIN},
+			      {.fd = env->stop, .events = POLLIN}};
+
+	while (!(p[1].revents & POLLIN)) {
+		if (poll(p, 2, -1) > 0)
+			vdpa_bus_dispatch(env->bus, 0);
+	}
+	return NULL;
+}
+
+void env_start(struct env *env)
+{
+	assert_int_equal(pthread_create(&env->control, NULL, control, env), 0);
+	env->control_runs = true;
+}
+
+void env_stop(struct env *env)
+{
+	uint64_t one = 1;
+
+	if (!env->control_runs)
+		return;
+	assert_int_equal(write(env->stop, &one, sizeof(one)), sizeof(one));
+	pthread_join(env->control, NULL);
+	assert_int_equal(read(env->stop, &one, sizeof(one)), sizeof(one));
+	env->control_runs = false;
+}
+
+static int wait_result(struct env *env, struct vdpa_result *res, struct vdpa_extack *ack)
+{
+	int err = vdpa_bus_wait(env->bus, res);
+
+	if (ack)
+		*ack = res->ack;
+	return err;
+}
+
+int env_bind(struct env *env, struct vdpa_attrs *attrs, struct vdpa_extack *ack)
+{
+	struct vdpa_result res = {0};
+
+	vdpa_dev_bind(env->bus, "toy0", "vhost-user", attrs, 0, vdpa_result_done, &res);
+	return wait_result(env, &res, ack);
+}
+
+int env_unbind(struct env *env, uint32_t flags, struct vdpa_extack *ack)
+{
+	struct vdpa_result res = {0};
+
+	vdpa_dev_unbind(env->bus, "toy0", flags, vdpa_result_done, &res);
+	return wait_result(env, &res, ack);
+}
+
+static struct vdpa_attrs *make_attrs(const char *const *kv)
+{
+	struct vdpa_attrs *attrs = vdpa_attrs_alloc();
+
+	assert_non_null(attrs);
+	for (; kv && *kv; kv += 2)
+		assert_int_equal(vdpa_attrs_add(attrs, kv[0], kv[1], NULL, NULL), 0);
+	return attrs;
+}
+
+void env_open(struct env *env, const char *const *bind_attrs)
+{
+	struct vdpa_bus_config cfg = {
+		.run_dir = env->run_dir, .log = on_log, .log_arg = env, .workers = 2};
+	static const char *const add[] = {"queues", "4", "queue-size", "64", NULL};
+	struct vdpa_extack ack = {0};
+	struct vdpa_result res = {0};
+
+	memset(env, 0, sizeof(*env));
+	the_env = env;
+	pthread_mutex_init(&env->lock, NULL);
+	strcpy(env->run_dir, "/tmp/uvdpa-vhu-XXXXXX");
+	assert_non_null(mkdtemp(env->run_dir));
+	snprintf(env->socket, sizeof(env->socket), "%s/dev/toy0/vhost.sock", env->run_dir);
+	env->stop = eventfd(0, EFD_CLOEXEC);
+	env->changed = eventfd(0, EFD_CLOEXEC);
+	assert_int_equal(vdpa_bus_alloc(&cfg, &env->bus, NULL), 0);
+	vdpa_bus_set_event_cb(env->bus, on_event, env);
+	assert_int_equal(vdpa_soft_class_register(env->bus, &toy_class, NULL), 0);
+	assert_int_equal(vdpa_driver_register(env->bus, vdpa_driver_vhost_user, NULL), 0);
+	vdpa_dev_add(env->bus, "toy0", "toy", make_attrs(add), vdpa_result_done, &res);
+	assert_int_equal(wait_result(env, &res, &ack), 0);
+	if (env_bind(env, make_attrs(bind_attrs), &ack))
+		fail_msg("bind: %s", ack.msg);
+	env_start(env);
+}
+
+void env_close(struct env *env)
+{
+	char path[128];
+
+	env_stop(env);
+	assert_int_equal(vdpa_bus_free(env->bus), 0);
+	/* Nothing is left behind. */
+	assert_int_equal(access(env->socket, F_OK), -1);
+	snprintf(path, sizeof(path), "%s/dev/toy0", env->run_dir);
+	rmdir(path);
+	snprintf(path, sizeof(path), "%s/dev", env->run_dir);
+	rmdir(path);
+	rmdir(env->run_dir);
+	close(env->stop);
+	close(env->changed);
+	pthread_mutex_destroy(&env->lock);
+}
+
+static bool holds(struct env *env, const char *buf, const char *text)
+{
+	bool found;
+
+	pthread_mutex_lock(&env->lock);
+	found = strstr(buf, text);
+	pthread_mutex_unlock(&env->lock);
+	return found;
+}
+
+bool env_logged(struct env *env, const char *text)
+{
+	return holds(env, env->log, text);
+}
+
+static void wait_text(struct env *env, const char *buf, const char *text)
+{
+	struct pollfd p = {.fd = env->changed, .events = POLLIN};
+	uint64_t count;
+
+	while (!holds(env, buf, text)) {
+		if (poll(&p, 1, ENV_WAIT_MS) != 1)
+			fail_msg("'%s' did not come; there is: %s", text, buf);
+		assert_int_equal(read(env->changed, &count, sizeof(count)), sizeof(count));
+	}
+}
+
+void env_wait_log(struct env *env, const char *text)
+{
+	wait_text(env, env->log, text);
+}
+
+void env_wait_event(struct env *env, const char *text)
+{
+	wait_text(env, env->events, text);
+}
+
+void env_forget(struct env *env)
+{
+	pthread_mutex_lock(&env->lock);
+	env->log[0] = env->events[0] = '\0';
+	pthread_mutex_unlock(&env->lock);
+}
+
+/* ---- dev show */
+
+struct show {
+	struct vdpa_info info;
+	char *buf;
+	size_t len;
+};
+
+static void show_text(struct vdpa_info *info, const char *key, const char *value)
+{
+	struct show *show = (struct show *)(void *)info;
+	size_t used = strlen(show->buf);
+
+	snprintf(show->buf + used, show->len - used, "%s=%s ", key ? key : "", value);
+}
+
+static void show_u64(struct vdpa_info *info, const char *key, uint64_t value)
+{
+	char text[24];
+
+	snprintf(text, sizeof(text), "%llu", (unsigned long long)value);
+	show_text(info, key, text);
+}
+
+static void show_bool(struct vdpa_info *info, const char *key, bool value)
+{
+	show_text(info, key, value ? "true" : "false");
+}
+
+static void show_open(struct vdpa_info *info, const char *key, bool list)
+{
+}
+
+static void show_close(struct vdpa_info *info)
+{
+}
+
+void env_show(struct env *env, char *buf, size_t len)
+{
+	static const struct vdpa_info_ops ops = {.str = show_text,
+						 .u64 = show_u64,
+						 .boolean = show_bool,
+						 .open = show_open,
+						 .close = show_close};
+	struct show show = {.info.ops = &ops, .buf = buf, .len = len};
+
+	buf[0] = '\0';
+	vdpa_dev_show(vdpa_dev_find(env->bus, "toy0"), &show.info);
+}
+
+/* ---- the front-end */
+
+void env_wait_fd(int fd)
+{
+	struct pollfd p = {.fd = fd, .events = POLLIN};
+	uint64_t count;
+
+	if (poll(&p, 1, ENV_WAIT_MS) != 1)
+		fail_msg("nothing came in %d ms", ENV_WAIT_MS);
+	assert_int_equal(read(fd, &count, sizeof(count)), sizeof(count));
+}
+
+static void make_memory(struct env_guest *g)
+{
+	g->memfd = memfd_create("guest", MFD_CLOEXEC);
+	assert_true(g->memfd >= 0);
+	assert_int_equal(ftruncate(g->memfd, ENV_MEM), 0);
+	g->mem = mmap(NULL, ENV_MEM, PROT_READ | PROT_WRITE, MAP_SHARED, g->memfd, 0);
+	assert_true(g->mem != MAP_FAILED);
+}
+
+void env_connect_raw(struct env *env, struct env_guest *g)
+{
+	*g = (struct env_guest){.env = env};
+	for (int i = 0; i < ENV_QUEUES; i++)
+		g->rings[i] = (struct env_ring){.kick = -1, .call = -1, .err = -1};
+	make_memory(g);
+	assert_int_equal(vu_frontend_connect(&g->fe, env->socket, ENV_WAIT_MS, NULL), 0);
+}
+
+void env_connect(struct env *env, struct env_guest *g, uint64_t features, uint64_t protocol)
+{
+	env_connect_raw(env, g);
+	if (vu_frontend_negotiate(&g->fe, protocol, &g->ack))
+		fail_msg("%s", g->ack.msg);
+	g->features = features | BIT_ULL(VIRTIO_F_VERSION_1) | BIT_ULL(VU_F_PROTOCOL_FEATURES);
+}
+
+void env_disconnect(struct env_guest *g)
+{
+	vu_frontend_close(&g->fe);
+	for (int i = 0; i < ENV_QUEUES; i++) {
+		vdpa_drvq_free(g->rings[i].q);
+		fd_closep(&g->rings[i].kick);
+		fd_closep(&g->rings[i].call);
+		fd_closep(&g->rings[i].err);
+	}
+	munmap(g->mem, ENV_MEM);
+	fd_closep(&g->memfd);
+}
+
+void env_send_memory(struct env_guest *g)
+{
+	struct vu_region region = {.gpa = ENV_GPA, .size = ENV_MEM, .uaddr = ENV_UADDR};
+
+	if (vu_frontend_set_mem(&g->fe, &region, &g->memfd, 1, &g->ack))
+		fail_msg("%s", g->ack.msg);
+}
+
+void env_make_ring(struct env_guest *g, uint32_t idx)
+{
+	struct env_ring *r = &g->rings[idx];
+	uint64_t off = idx * ENV_RING;
+	struct vdpa_drvq_config cfg = {.num = ENV_NUM,
+				       .features = g->features,
+				       .hva = g->mem + off,
+				       .iova = ENV_GPA + off};
+
+	vdpa_drvq_free(r->q);
+	assert_int_equal(vdpa_drvq_alloc(&cfg, &r->q, NULL), 0);
+	if (r->kick < 0) {
+		r->kick = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+		r->call = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+		r->err = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	}
+}
+
+void env_ring_setup(struct env_guest *g, uint32_t idx, struct vu_frontend_ring *ring)
+{
+	struct env_ring *r = &g->rings[idx];
+
+	*ring = (struct vu_frontend_ring){
+		.idx = idx, .num = ENV_NUM, .kick = r->kick, .call = r->call};
+	if (g->features & BIT_ULL(VIRTIO_F_RING_PACKED))
+		ring->base = 0x80008000;
+	vdpa_drvq_areas(r->q, &ring->desc, &ring->avail, &ring->used);
+	ring->desc += ENV_UADDR - ENV_GPA;
+	ring->avail += ENV_UADDR - ENV_GPA;
+	ring->used += ENV_UADDR - ENV_GPA;
+}
+
+void env_start_ring(struct env_guest *g, uint32_t idx)
+{
+	struct vu_frontend_ring ring;
+
+	env_make_ring(g, idx);
+	env_ring_setup(g, idx, &ring);
+	if (vu_frontend_start_ring(&g->fe, &ring, &g->ack))
+		fail_msg("%s", g->ack.msg);
+}
+
+void env_start_rings(struct env_guest *g, uint32_t num)
+{
+	if (vu_frontend_set_u64(&g->fe, VU_SET_FEATURES, g->features, &g->ack))
+		fail_msg("%s", g->ack.msg);
+	env_send_memory(g);
+	for (uint32_t i = 0; i < num; i++)
+		env_start_ring(g, i);
+}
+
+/* Each ring has 64 places for 8 bytes out and 8 bytes in. */
+static uint64_t slot_offset(uint32_t idx, uint64_t n)
+{
+	return ENV_DATA + (idx * ENV_NUM + n % ENV_NUM) * ENV_SLOT;
+}
+
+void env_offer(struct env_guest *g, uint32_t idx, unsigned int n)
+{
+	struct env_ring *r = &g->rings[idx];
+	static const uint64_t one = 1;
+
+	while (n--) {
+		uint64_t off = slot_offset(idx, r->next);
+		struct vdpa_drvq_sg sg[2] = {{ENV_GPA + off, 8}, {ENV_GPA + off + 8, 8}};
+
+		memcpy(g->mem + off, &r->next, 8);
+		memset(g->mem + off + 8, 0, 8);
+		assert_int_equal(vdpa_drvq_add(r->q, sg, 1, 1, g->mem + off), 0);
+		r->next++;
+	}
+	if (vdpa_drvq_publish(r->q))
+		assert_int_equal(write(r->kick, &one, sizeof(one)), sizeof(one));
+}
+
+void env_collect(struct env_guest *g, uint32_t idx, unsigned int n)
+{
+	struct env_ring *r = &g->rings[idx];
+
+	while (n) {
+		uint32_t len;
+		uint64_t value[2];
+		void *slot = vdpa_drvq_get(r->q, &len);
+
+		if (!slot) {
+			assert_null(vdpa_drvq_broken(r->q));
+			if (!vdpa_drvq_enable_call(r->q))
+				env_wait_fd(r->call);
+			continue;
+		}
+		memcpy(value, slot, sizeof(value));
+		assert_int_equal(len, 8);
+		assert_true(value[1] == ~value[0]);
+		n--;
+	}
+}
+
+void env_roundtrip(struct env_guest *g, uint32_t idx, unsigned int n)
+{
+	env_offer(g, idx, n);
+	env_collect(g, idx, n);
+}
+
+unsigned int env_open_fds(void)
+{
+	unsigned int num = 0;
+
+	for (int fd = 0; fd < 1024; fd++)
+		num += fcntl(fd, F_GETFD) >= 0;
+	return num;
+}

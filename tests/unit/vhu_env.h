@@ -1,0 +1,120 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * A device that is served over vhost-user, and a front-end that uses it: for tests of the driver.
+ * The bus has a thread of its own for control, so that the test's thread can wait for answers.
+ *
+ * The device answers each request (8 bytes out) with its bitwise complement (8 bytes in), or keeps
+ * requests back while `hold` is set, to have some in flight.
+ */
+#ifndef UNIT_VHU_ENV_H
+#define UNIT_VHU_ENV_H
+
+#include <errno.h>
+#include <pthread.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <cmocka.h>
+
+#include "base/defs.h"
+#include "vdpa/soft.h"
+#include "vhost_user/frontend.h"
+
+#define ENV_QUEUES  4
+#define ENV_NUM     64 /* entries of a ring */
+#define ENV_CONFIG  24 /* bytes of config space; the first 8 may be written */
+#define ENV_MEM     0x100000ull
+#define ENV_GPA     0x40000000ull
+#define ENV_UADDR   0x7f0000000000ull /* what the front-end says are its own addresses */
+#define ENV_RING    0x10000ull        /* bytes for each ring */
+#define ENV_DATA    0x80000ull        /* offset of the requests' data */
+#define ENV_SLOT    64ull
+#define ENV_WAIT_MS 20000
+
+/* All protocol features that a test may want. */
+#define ENV_PROTOCOL (~0ull)
+
+struct env {
+	struct vdpa_bus *bus;
+	char run_dir[64];
+	char socket[128];
+	pthread_t control;
+	bool control_runs;
+	int stop;             /* eventfd for the control thread */
+	pthread_mutex_t lock; /* for the log and the events */
+	char log[16384];      /* lines of level warning and error */
+	char events[4096];
+	int changed;         /* eventfd: a line or an event came */
+	atomic_uint handled; /* requests that reached the device */
+	atomic_bool hold;
+};
+
+struct env_ring {
+	struct vdpa_drvq *q;
+	int kick, call, err;
+	uint64_t next; /* value of the next request */
+};
+
+/* The front-end: memory and rings of its guest. */
+struct env_guest {
+	struct env *env;
+	struct vu_frontend fe;
+	uint64_t features;
+	int memfd;
+	uint8_t *mem;
+	struct env_ring rings[ENV_QUEUES];
+	struct vdpa_extack ack;
+};
+
+/* attrs: KEY, VALUE, ..., NULL for `dev bind`; NULL: none. */
+void env_open(struct env *env, const char *const *bind_attrs);
+void env_close(struct env *env);
+/* Start and end the control thread; verbs are called between. */
+void env_start(struct env *env);
+void env_stop(struct env *env);
+/* Control thread stopped.  The text goes to ack. */
+int env_bind(struct env *env, struct vdpa_attrs *attrs, struct vdpa_extack *ack);
+int env_unbind(struct env *env, uint32_t flags, struct vdpa_extack *ack);
+/* `dev show`, as "key=value " each. */
+void env_show(struct env *env, char *buf, size_t len);
+/* The device changes its config space, bytes from 8 on. */
+void env_set_config(struct env *env, uint64_t value);
+/* Complete what was held. */
+void env_release(struct env *env);
+
+/* Wait until the log / the events hold a text; fails the test after a while. */
+void env_wait_log(struct env *env, const char *text);
+void env_wait_event(struct env *env, const char *text);
+bool env_logged(struct env *env, const char *text);
+void env_forget(struct env *env);
+void env_wait_fd(int fd);
+
+/* Connect and negotiate; features: virtio, VERSION_1 is added. */
+void env_connect(struct env *env, struct env_guest *g, uint64_t features, uint64_t protocol);
+/* Only connect, with memory. */
+void env_connect_raw(struct env *env, struct env_guest *g);
+/* Another front-end with a copy of the memory: as a machine that goes on with another back-end. */
+void env_disconnect(struct env_guest *g);
+void env_send_memory(struct env_guest *g);
+/* Make a ring in memory; it is sent by env_start_ring(). */
+void env_make_ring(struct env_guest *g, uint32_t idx);
+void env_ring_setup(struct env_guest *g, uint32_t idx, struct vu_frontend_ring *ring);
+void env_start_ring(struct env_guest *g, uint32_t idx);
+/* memory, SET_FEATURES, all rings */
+void env_start_rings(struct env_guest *g, uint32_t num);
+
+/* Offer n requests on a ring. */
+void env_offer(struct env_guest *g, uint32_t idx, unsigned int n);
+/* Wait until n have come back, and check them. */
+void env_collect(struct env_guest *g, uint32_t idx, unsigned int n);
+/* Is the ring idle although it has n requests?  (A message has been answered since they were
+ * offered.) */
+void env_roundtrip(struct env_guest *g, uint32_t idx, unsigned int n);
+/* How many descriptors this process has. */
+unsigned int env_open_fds(void);
+
+#endif
