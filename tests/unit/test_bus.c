@@ -1,0 +1,747 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include <errno.h>
+#include <poll.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include <cmocka.h>
+
+#include "bus/bus.h"
+#include "fail_alloc.h"
+#include "fake_vdev.h"
+#include "loop/loop.h"
+
+#define TIMEOUT_MS 10000
+
+/* A bus with a clock that the test moves. */
+struct env {
+	struct fake_world world;
+	struct fake_mgmtdev mgmt;
+	struct vdpa_bus *bus;
+	uint64_t now;
+	char events[4096];
+	char log[4096];
+};
+
+static uint64_t env_now(void *arg)
+{
+	return ((struct env *)arg)->now;
+}
+
+static void env_event(void *arg, const struct vdpa_event *event)
+{
+	struct env *env = arg;
+	size_t len = strlen(env->events);
+
+	snprintf(env->events + len, sizeof(env->events) - len, "%s:%s%s%s ", event->dev,
+		 event->name, event->text ? "=" : "", event->text ? event->text : "");
+}
+
+static void env_log(void *arg, enum vdpa_log_level level, const char *dev, const char *text)
+{
+	struct env *env = arg;
+	size_t len = strlen(env->log);
+
+	snprintf(env->log + len, sizeof(env->log) - len, "%s: %s\n", dev ? dev : "-", text);
+}
+
+static int env_setup(void **state)
+{
+	struct env *env = calloc(1, sizeof(*env));
+	struct vdpa_bus_config cfg = {.timeout_ms = TIMEOUT_MS, .log = env_log, .log_arg = env};
+
+	assert_non_null(env);
+	fake_world_init(&env->world);
+	fake_mgmtdev_init(&env->mgmt, &env->world);
+	env->now = 1000000000;
+	assert_int_equal(vdpa_bus_alloc(&cfg, &env->bus, NULL), 0);
+	loop_set_clock(bus_loop(env->bus), env_now, env);
+	vdpa_bus_set_event_cb(env->bus, env_event, env);
+	assert_int_equal(vdpa_mgmtdev_register(env->bus, &env->mgmt.mdev, NULL), 0);
+	assert_int_equal(vdpa_driver_register(env->bus, &fake_driver_one, NULL), 0);
+	assert_int_equal(vdpa_driver_register(env->bus, &fake_driver_two, NULL), 0);
+	*state = env;
+	return 0;
+}
+
+static int env_teardown(void **state)
+{
+	struct env *env = *state;
+
+	assert_int_equal(vdpa_bus_free(env->bus), 0);
+	assert_int_equal(env->world.devices, 0);
+	assert_int_equal(poll(&(struct pollfd){.fd = env->mgmt.freed, .events = POLLIN}, 1, 0), 1);
+	fake_mgmtdev_wait_freed(&env->mgmt);
+	fake_mgmtdev_release(&env->mgmt);
+	fake_world_release(&env->world);
+	free(env);
+	return 0;
+}
+
+static int add(struct env *env, const char *name, struct vdpa_result *res)
+{
+	*res = (struct vdpa_result){0};
+	vdpa_dev_add(env->bus, name, "fake", NULL, vdpa_result_done, res);
+	return vdpa_bus_wait(env->bus, res);
+}
+
+static int bind(struct env *env, const char *name, const char *driver, uint32_t flags,
+		struct vdpa_result *res)
+{
+	*res = (struct vdpa_result){0};
+	vdpa_dev_bind(env->bus, name, driver, NULL, flags, vdpa_result_done, res);
+	return vdpa_bus_wait(env->bus, res);
+}
+
+static int unbind(struct env *env, const char *name, uint32_t flags, struct vdpa_result *res)
+{
+	*res = (struct vdpa_result){0};
+	vdpa_dev_unbind(env->bus, name, flags, vdpa_result_done, res);
+	return vdpa_bus_wait(env->bus, res);
+}
+
+static int del(struct env *env, const char *name, uint32_t flags, struct vdpa_result *res)
+{
+	*res = (struct vdpa_result){0};
+	vdpa_dev_del(env->bus, name, flags, vdpa_result_done, res);
+	return vdpa_bus_wait(env->bus, res);
+}
+
+static struct vdpa_attrs *attrs(const char *key, const char *value)
+{
+	struct vdpa_attrs *a = vdpa_attrs_alloc();
+
+	assert_non_null(a);
+	assert_int_equal(vdpa_attrs_add(a, key, value, NULL, NULL), 0);
+	return a;
+}
+
+/* Let everything that is posted arrive: a verb that goes through the device's lane comes behind it.
+ */
+static void settle(struct env *env, const char *name)
+{
+	struct vdpa_result res = {0};
+	struct fake_info info;
+
+	fake_info_init(&info);
+	vdpa_dev_config_show(env->bus, name, &info.info, vdpa_result_done, &res);
+	assert_int_equal(vdpa_bus_wait(env->bus, &res), 0);
+	while (poll(&(struct pollfd){.fd = vdpa_bus_fd(env->bus), .events = POLLIN}, 1, 0) > 0)
+		vdpa_bus_dispatch(env->bus, 0);
+}
+
+static void pass_time(struct env *env, uint64_t ms)
+{
+	env->now += ms * 1000000;
+	vdpa_bus_dispatch(env->bus, 0);
+}
+
+/* ---- the life of a device */
+
+static void test_bus_life_of_a_device(void **state)
+{
+	struct env *env = *state;
+	struct vdpa_result res;
+
+	assert_int_equal(add(env, "disk0", &res), 0);
+	assert_non_null(vdpa_dev_find(env->bus, "disk0"));
+	assert_int_equal(bind(env, "disk0", "one", 0, &res), 0);
+	assert_ptr_equal(vdpa_device_driver(vdpa_dev_find(env->bus, "disk0")), &fake_driver_one);
+	assert_int_equal(unbind(env, "disk0", 0, &res), 0);
+	assert_null(vdpa_device_driver(vdpa_dev_find(env->bus, "disk0")));
+	settle(env, "disk0");
+	assert_int_equal(del(env, "disk0", 0, &res), 0);
+	assert_int_equal(env->world.devices, 0);
+	assert_null(vdpa_dev_find(env->bus, "disk0"));
+	assert_true(FAKE_SAW(&env->world, "dev_add", "one.match", "reset", "one.probe",
+			     "one.remove", "reset", "free"));
+	assert_string_equal(env->events, "disk0:dev-add disk0:bind=one disk0:unbind=one "
+					 "disk0:dev-del ");
+}
+
+static void test_bus_verbs_take_turns(void **state)
+{
+	struct vdpa_result add_res = {0}, res[4] = {0};
+	struct env *env = *state;
+
+	/* None waits for the one before: each sees what it has left. */
+	vdpa_dev_add(env->bus, "disk0", "fake", NULL, vdpa_result_done, &add_res);
+	vdpa_dev_bind(env->bus, "disk0", "one", NULL, 0, vdpa_result_done, &res[0]);
+	vdpa_dev_bind(env->bus, "disk0", "two", NULL, 0, vdpa_result_done, &res[1]);
+	vdpa_dev_unbind(env->bus, "disk0", 0, vdpa_result_done, &res[2]);
+	vdpa_dev_bind(env->bus, "disk0", "two", NULL, 0, vdpa_result_done, &res[3]);
+	assert_false(add_res.done);
+	assert_int_equal(vdpa_bus_wait(env->bus, &res[3]), 0);
+	assert_int_equal(add_res.err, 0);
+	assert_int_equal(res[0].err, 0);
+	assert_int_equal(res[1].err, -EBUSY);
+	assert_string_equal(res[1].ack.msg, "'disk0' is bound to 'one' already");
+	assert_int_equal(res[2].err, 0);
+}
+
+static void test_bus_refusals_say_why(void **state)
+{
+	struct env *env = *state;
+	struct vdpa_result res;
+
+	assert_int_equal(add(env, "-x", &res), -EINVAL);
+	assert_int_equal(bind(env, "disk0", "one", 0, &res), -ENODEV);
+	assert_string_equal(res.ack.msg, "no device 'disk0'");
+	res = (struct vdpa_result){0};
+	vdpa_dev_add(env->bus, "disk0", "nobody", NULL, vdpa_result_done, &res);
+	assert_false(res.done);
+	assert_int_equal(vdpa_bus_wait(env->bus, &res), -ENOENT);
+	assert_string_equal(res.ack.msg, "no management device 'nobody': there are 'fake'");
+	res = (struct vdpa_result){0};
+	vdpa_dev_add(env->bus, "disk0", "fake", attrs("sizes", "1"), vdpa_result_done, &res);
+	assert_int_equal(vdpa_bus_wait(env->bus, &res), -EINVAL);
+	assert_int_equal(add(env, "disk0", &res), 0);
+	assert_int_equal(add(env, "disk0", &res), -EEXIST);
+	assert_int_equal(bind(env, "disk0", "three", 0, &res), -ENOENT);
+	assert_string_equal(res.ack.msg, "no driver 'three': there are 'one', 'two'");
+	assert_int_equal(unbind(env, "disk0", 0, &res), -EINVAL);
+	assert_string_equal(res.ack.msg, "'disk0' is not bound");
+}
+
+static void test_bus_failed_add_leaves_nothing(void **state)
+{
+	struct env *env = *state;
+	struct vdpa_result res = {0}, next = {0};
+
+	env->world.fail_err = -EIO;
+	env->world.fail = "dev_add";
+	vdpa_dev_add(env->bus, "disk0", "fake", NULL, vdpa_result_done, &res);
+	vdpa_dev_bind(env->bus, "disk0", "one", NULL, 0, vdpa_result_done, &next);
+	assert_int_equal(vdpa_bus_wait(env->bus, &next), -ENODEV);
+	assert_int_equal(res.err, -EIO);
+	assert_string_equal(res.ack.msg, "no more fakes");
+	env->world.fail = NULL;
+	assert_int_equal(add(env, "disk0", &res), 0);
+}
+
+static void test_bus_failed_probe_leaves_it_unbound(void **state)
+{
+	struct env *env = *state;
+	struct vdpa_result res;
+
+	assert_int_equal(add(env, "disk0", &res), 0);
+	env->world.fail_err = -EACCES;
+	env->world.fail = "one.probe";
+	assert_int_equal(bind(env, "disk0", "one", 0, &res), -EACCES);
+	assert_string_equal(res.ack.msg, "driver 'one' does not take 'disk0': Permission denied");
+	assert_true(FAKE_SAW(&env->world, "one.probe", "reset"));
+	env->world.fail = "one.match";
+	assert_int_equal(bind(env, "disk0", "one", 0, &res), -EACCES);
+	assert_int_equal(bind(env, "disk0", "two", 0, &res), 0);
+	/* Nobody counts as a user of "one" any more. */
+	assert_int_equal(vdpa_driver_unregister(env->bus, &fake_driver_one), 0);
+	assert_int_equal(vdpa_driver_unregister(env->bus, &fake_driver_two), -EBUSY);
+}
+
+static void test_bus_provisioned_features(void **state)
+{
+	struct env *env = *state;
+	struct vdpa_result res = {0};
+
+	vdpa_dev_add(env->bus, "a", "fake", attrs("features", "0x100000200"), vdpa_result_done,
+		     &res);
+	assert_int_equal(vdpa_bus_wait(env->bus, &res), 0);
+	assert_int_equal(vdpa_get_device_features(vdpa_dev_find(env->bus, "a")), 0x100000200);
+	res = (struct vdpa_result){0};
+	vdpa_dev_add(env->bus, "b", "fake", attrs("features", "0x200"), vdpa_result_done, &res);
+	assert_int_equal(vdpa_bus_wait(env->bus, &res), -EINVAL);
+	assert_non_null(strstr(res.ack.msg, "VERSION_1"));
+	res = (struct vdpa_result){0};
+	vdpa_dev_add(env->bus, "b", "fake", attrs("features", "0x100000020"), vdpa_result_done,
+		     &res);
+	assert_int_equal(vdpa_bus_wait(env->bus, &res), -EINVAL);
+	assert_non_null(strstr(res.ack.msg, "does not offer feature RO"));
+	/* Only "a" is left. */
+	settle(env, "a");
+	assert_int_equal(del(env, "a", 0, &res), 0);
+	assert_int_equal(env->world.devices, 0);
+}
+
+/* ---- re-bind */
+
+static void test_bus_rebind_keeps_the_device_part(void **state)
+{
+	struct env *env = *state;
+	struct vdpa_result res;
+	struct fake_vdev *fake;
+
+	assert_int_equal(add(env, "disk0", &res), 0);
+	assert_int_equal(bind(env, "disk0", "one", 0, &res), 0);
+	fake = fake_of(env->world.last);
+	fake->learned = 42;
+	fake->config[FAKE_CONFIG_SIZE - 1] = 7;
+	assert_int_equal(unbind(env, "disk0", 0, &res), 0);
+	assert_int_equal(fake->learned, 42);
+	assert_int_equal(bind(env, "disk0", "two", 0, &res), 0);
+	assert_int_equal(fake->learned, 42);
+	assert_int_equal(fake->config[FAKE_CONFIG_SIZE - 1], 7);
+	assert_int_equal(fake->config[0], 8);
+}
+
+static void test_bus_in_use_needs_force(void **state)
+{
+	struct env *env = *state;
+	struct vdpa_result res;
+
+	assert_int_equal(add(env, "disk0", &res), 0);
+	assert_int_equal(bind(env, "disk0", "one", 0, &res), 0);
+	env->world.in_use = true;
+	assert_int_equal(unbind(env, "disk0", 0, &res), 0);
+	assert_int_equal(bind(env, "disk0", "two", 0, &res), -EBUSY);
+	assert_string_equal(res.ack.msg,
+			    "'disk0' may still be in use by a client of 'one' (the guest "
+			    "'vm7' has mounted it): 'force' binds it all the same");
+	/* Back to the same driver is no harm, and forgets it. */
+	assert_int_equal(bind(env, "disk0", "one", 0, &res), 0);
+	assert_int_equal(unbind(env, "disk0", 0, &res), 0);
+	assert_int_equal(bind(env, "disk0", "two", VDPA_FORCE, &res), 0);
+	env->world.in_use = false;
+	assert_int_equal(unbind(env, "disk0", 0, &res), 0);
+	assert_int_equal(bind(env, "disk0", "one", 0, &res), 0);
+}
+
+static void test_bus_driver_may_refuse_to_let_go(void **state)
+{
+	struct env *env = *state;
+	struct vdpa_result res;
+
+	assert_int_equal(add(env, "disk0", &res), 0);
+	assert_int_equal(bind(env, "disk0", "one", 0, &res), 0);
+	env->world.refuse_remove = true;
+	assert_int_equal(unbind(env, "disk0", 0, &res), -EBUSY);
+	assert_string_equal(res.ack.msg, "the file is open");
+	assert_int_equal(del(env, "disk0", 0, &res), -EBUSY);
+	assert_ptr_equal(vdpa_device_driver(vdpa_dev_find(env->bus, "disk0")), &fake_driver_one);
+	assert_int_equal(unbind(env, "disk0", VDPA_FORCE, &res), 0);
+	assert_int_equal(bind(env, "disk0", "one", 0, &res), 0);
+	assert_int_equal(del(env, "disk0", VDPA_FORCE, &res), 0);
+	assert_int_equal(env->world.devices, 0);
+}
+
+/* ---- by rule */
+
+static void test_bus_default_driver(void **state)
+{
+	struct vdpa_extack ack = {0};
+	struct env *env = *state;
+	struct vdpa_result res;
+
+	assert_int_equal(vdpa_driver_set_default(env->bus, "blk", "three", &ack), -ENOENT);
+	assert_int_equal(vdpa_driver_set_default(env->bus, "blob", "one", NULL), -ENOENT);
+	assert_int_equal(vdpa_driver_set_default(env->bus, "blk", "one", NULL), 0);
+	assert_int_equal(add(env, "disk0", &res), 0);
+	assert_ptr_equal(vdpa_device_driver(vdpa_dev_find(env->bus, "disk0")), &fake_driver_one);
+
+	/* The device is there although the rule could not be followed, and the result says so. */
+	env->world.fail_err = -EACCES;
+	env->world.fail = "one.probe";
+	assert_int_equal(add(env, "disk1", &res), 0);
+	assert_string_equal(res.ack.msg,
+			    "'disk1' was added, but not bound to 'one': driver 'one' does "
+			    "not take 'disk1': Permission denied");
+	assert_non_null(strstr(env->log, "disk1: 'disk1' was added, but not bound"));
+	assert_null(vdpa_device_driver(vdpa_dev_find(env->bus, "disk1")));
+
+	env->world.fail = NULL;
+	assert_int_equal(vdpa_driver_set_default(env->bus, "blk", NULL, NULL), 0);
+	assert_int_equal(add(env, "disk2", &res), 0);
+	assert_null(vdpa_device_driver(vdpa_dev_find(env->bus, "disk2")));
+}
+
+static void test_bus_registered_devices_follow_the_rule(void **state)
+{
+	struct env *env = *state;
+	struct fake_vdev *fake = fake_vdev_alloc(&env->world, "own0");
+
+	assert_int_equal(vdpa_driver_set_default(env->bus, "blk", "two", NULL), 0);
+	assert_int_equal(vdpa_register_device(env->bus, &fake->vdev, NULL), 0);
+	settle(env, "own0");
+	assert_ptr_equal(vdpa_device_driver(&fake->vdev), &fake_driver_two);
+	assert_ptr_equal(vdpa_device_bus(&fake->vdev), env->bus);
+}
+
+/* ---- what hangs */
+
+static void test_bus_deadline(void **state)
+{
+	struct vdpa_result res, late = {0}, behind = {0};
+	struct env *env = *state;
+
+	assert_int_equal(add(env, "disk0", &res), 0);
+	assert_int_equal(bind(env, "disk0", "one", 0, &res), 0);
+	env->world.hang = "one.remove";
+	vdpa_dev_unbind(env->bus, "disk0", 0, vdpa_result_done, &late);
+	fake_gate_wait_entered(&env->world.gate);
+	pass_time(env, TIMEOUT_MS - 1);
+	assert_false(late.done);
+	vdpa_dev_bind(env->bus, "disk0", "two", NULL, 0, vdpa_result_done, &behind);
+	pass_time(env, 1);
+	assert_true(late.done);
+	assert_int_equal(late.err, -ETIMEDOUT);
+	assert_string_equal(late.ack.msg, "'disk0' is still busy with 'unbind' after 10 s; "
+					  "'dev del disk0 force' removes it");
+	assert_false(behind.done);
+	/* What has not begun will not happen later. */
+	pass_time(env, TIMEOUT_MS);
+	assert_int_equal(behind.err, -ETIMEDOUT);
+	assert_non_null(strstr(behind.ack.msg, "still busy with 'unbind'"));
+
+	/* The late result counts, though nobody hears of it. */
+	late.done = false;
+	fake_gate_open(&env->world.gate);
+	settle(env, "disk0");
+	assert_false(late.done);
+	assert_null(vdpa_device_driver(vdpa_dev_find(env->bus, "disk0")));
+	assert_int_equal(bind(env, "disk0", "two", 0, &res), 0);
+	settle(env, "disk0");
+	assert_string_equal(env->events, "disk0:dev-add disk0:bind=one disk0:stuck=unbind "
+					 "disk0:unbind=one disk0:bind=two ");
+}
+
+static void test_bus_late_bind_is_bound(void **state)
+{
+	struct vdpa_result res, late = {0};
+	struct env *env = *state;
+
+	assert_int_equal(add(env, "disk0", &res), 0);
+	env->world.hang = "one.probe";
+	vdpa_dev_bind(env->bus, "disk0", "one", NULL, 0, vdpa_result_done, &late);
+	fake_gate_wait_entered(&env->world.gate);
+	pass_time(env, TIMEOUT_MS);
+	assert_int_equal(late.err, -ETIMEDOUT);
+	fake_gate_open(&env->world.gate);
+	settle(env, "disk0");
+	assert_ptr_equal(vdpa_device_driver(vdpa_dev_find(env->bus, "disk0")), &fake_driver_one);
+}
+
+static void test_bus_force_del_of_a_hanging_device(void **state)
+{
+	struct vdpa_result res, hangs = {0}, waits = {0}, gone = {0};
+	struct env *env = *state;
+
+	assert_int_equal(add(env, "disk0", &res), 0);
+	assert_int_equal(bind(env, "disk0", "one", 0, &res), 0);
+	env->world.hang = "one.remove";
+	vdpa_dev_unbind(env->bus, "disk0", 0, vdpa_result_done, &hangs);
+	fake_gate_wait_entered(&env->world.gate);
+	vdpa_dev_bind(env->bus, "disk0", "two", NULL, 0, vdpa_result_done, &waits);
+	vdpa_dev_del(env->bus, "disk0", VDPA_FORCE, vdpa_result_done, &gone);
+	assert_null(vdpa_dev_find(env->bus, "disk0"));
+	assert_false(waits.done);
+	assert_int_equal(vdpa_bus_wait(env->bus, &waits), -ENODEV);
+	assert_string_equal(waits.ack.msg, "'disk0' was removed");
+	assert_false(gone.done);
+
+	/* The name is free at once. */
+	assert_int_equal(add(env, "disk0", &res), 0);
+	assert_int_equal(env->world.devices, 2);
+	pass_time(env, TIMEOUT_MS);
+	assert_true(gone.done);
+	assert_int_equal(gone.err, 0);
+	assert_int_equal(hangs.err, -ETIMEDOUT);
+	assert_int_equal(vdpa_driver_unregister(env->bus, &fake_driver_one), -EBUSY);
+
+	fake_gate_open(&env->world.gate);
+	while (env->world.devices != 1)
+		assert_int_equal(vdpa_bus_dispatch(env->bus, -1), 0);
+	settle(env, "disk0");
+	assert_int_equal(vdpa_driver_unregister(env->bus, &fake_driver_one), 0);
+	assert_true(FAKE_SAW(&env->world, "one.remove", "reset", "free"));
+}
+
+static void test_bus_force_del_while_it_is_made(void **state)
+{
+	struct vdpa_result res, made = {0}, gone = {0};
+	struct env *env = *state;
+
+	env->world.hang = "dev_add";
+	vdpa_dev_add(env->bus, "disk0", "fake", NULL, vdpa_result_done, &made);
+	fake_gate_wait_entered(&env->world.gate);
+	assert_null(vdpa_dev_find(env->bus, "disk0"));
+	assert_int_equal(add(env, "disk0", &res), -EEXIST);
+	vdpa_dev_del(env->bus, "disk0", VDPA_FORCE, vdpa_result_done, &gone);
+	assert_int_equal(add(env, "disk0", &res), 0);
+	fake_gate_open(&env->world.gate);
+	assert_int_equal(vdpa_bus_wait(env->bus, &made), -ECANCELED);
+	assert_int_equal(vdpa_bus_wait(env->bus, &gone), 0);
+	assert_int_equal(env->world.devices, 1);
+}
+
+static void test_bus_add_that_comes_late_is_undone(void **state)
+{
+	struct vdpa_result res, made = {0};
+	struct env *env = *state;
+
+	env->world.hang = "dev_add";
+	vdpa_dev_add(env->bus, "disk0", "fake", NULL, vdpa_result_done, &made);
+	fake_gate_wait_entered(&env->world.gate);
+	pass_time(env, TIMEOUT_MS);
+	assert_int_equal(made.err, -ETIMEDOUT);
+	assert_int_equal(add(env, "disk0", &res), -EEXIST);
+	fake_gate_open(&env->world.gate);
+	while (add(env, "disk0", &res) == -EEXIST)
+		;
+	assert_int_equal(res.err, 0);
+	settle(env, "disk0");
+	assert_int_equal(del(env, "disk0", 0, &res), 0);
+	while (env->world.devices)
+		assert_int_equal(vdpa_bus_dispatch(env->bus, -1), 0);
+}
+
+/* The bus is closed while an op hangs: all it may still touch stays, and goes when it returns. */
+static void hang_over_free(const char *op)
+{
+	struct vdpa_bus_config cfg = {.timeout_ms = 20};
+	struct vdpa_result res = {0}, bound = {0};
+	struct fake_world world;
+	struct fake_mgmtdev mgmt;
+	struct vdpa_bus *bus;
+
+	fake_world_init(&world);
+	fake_mgmtdev_init(&mgmt, &world);
+	assert_int_equal(vdpa_bus_alloc(&cfg, &bus, NULL), 0);
+	assert_int_equal(vdpa_mgmtdev_register(bus, &mgmt.mdev, NULL), 0);
+	assert_int_equal(vdpa_driver_register(bus, &fake_driver_one, NULL), 0);
+	world.hang = op;
+	vdpa_dev_add(bus, "disk0", "fake", NULL, vdpa_result_done, &res);
+	vdpa_dev_bind(bus, "disk0", "one", NULL, 0, vdpa_result_done, &bound);
+	while (poll((struct pollfd[]){{.fd = world.gate.entered, .events = POLLIN},
+				      {.fd = vdpa_bus_fd(bus), .events = POLLIN}},
+		    2, -1) > 0 &&
+	       !poll(&(struct pollfd){.fd = world.gate.entered, .events = POLLIN}, 1, 0))
+		vdpa_bus_dispatch(bus, 0);
+	assert_int_equal(vdpa_bus_free(bus), -ETIMEDOUT);
+	assert_true(res.done);
+	assert_true(bound.done);
+	assert_int_equal(poll(&(struct pollfd){.fd = mgmt.freed, .events = POLLIN}, 1, 0), 0);
+	fake_gate_open(&world.gate);
+	fake_mgmtdev_wait_freed(&mgmt);
+	assert_int_equal(world.devices, 0);
+	fake_mgmtdev_release(&mgmt);
+	fake_world_release(&world);
+}
+
+static void test_bus_free_while_making_hangs(void **state)
+{
+	hang_over_free("dev_add");
+}
+
+static void test_bus_free_while_binding_hangs(void **state)
+{
+	hang_over_free("one.probe");
+}
+
+static void test_bus_free_while_freeing_hangs(void **state)
+{
+	struct vdpa_bus_config cfg = {.timeout_ms = 20};
+	struct fake_mgmtdev mgmt;
+	struct fake_world world;
+	struct vdpa_result res = {0};
+	struct vdpa_bus *bus;
+
+	fake_world_init(&world);
+	fake_mgmtdev_init(&mgmt, &world);
+	assert_int_equal(vdpa_bus_alloc(&cfg, &bus, NULL), 0);
+	assert_int_equal(vdpa_mgmtdev_register(bus, &mgmt.mdev, NULL), 0);
+	vdpa_dev_add(bus, "disk0", "fake", NULL, vdpa_result_done, &res);
+	assert_int_equal(vdpa_bus_wait(bus, &res), 0);
+	world.hang = "free";
+	assert_int_equal(vdpa_bus_free(bus), -ETIMEDOUT);
+	fake_gate_open(&world.gate);
+	fake_mgmtdev_wait_freed(&mgmt);
+	fake_mgmtdev_release(&mgmt);
+	fake_world_release(&world);
+}
+
+/* ---- several buses; names */
+
+static void test_bus_several_in_one_process(void **state)
+{
+	struct env *env = *state;
+	struct fake_mgmtdev mgmt;
+	struct vdpa_result res = {0};
+	struct vdpa_bus *other;
+
+	fake_mgmtdev_init(&mgmt, &env->world);
+	assert_int_equal(vdpa_bus_alloc(NULL, &other, NULL), 0);
+	assert_int_equal(vdpa_mgmtdev_register(other, &mgmt.mdev, NULL), 0);
+	assert_int_equal(add(env, "disk0", &res), 0);
+	assert_null(vdpa_dev_find(other, "disk0"));
+	res = (struct vdpa_result){0};
+	vdpa_dev_add(other, "disk0", "fake", NULL, vdpa_result_done, &res);
+	assert_int_equal(vdpa_bus_wait(other, &res), 0);
+	assert_ptr_not_equal(vdpa_dev_find(other, "disk0"), vdpa_dev_find(env->bus, "disk0"));
+	assert_int_equal(vdpa_bus_free(other), 0);
+	fake_mgmtdev_release(&mgmt);
+}
+
+static void test_bus_registries_refuse_doubles(void **state)
+{
+	static const struct vdpa_driver none = {
+		.size = sizeof(none), .name = "none", .probe = NULL};
+	struct vdpa_extack ack = {0};
+	struct env *env = *state;
+	struct vdpa_result res;
+
+	assert_int_equal(vdpa_driver_register(env->bus, &fake_driver_one, NULL), -EEXIST);
+	assert_int_equal(vdpa_driver_register(env->bus, &none, &ack), -EINVAL);
+	assert_string_equal(ack.msg, "driver 'none' has no 'probe'");
+	assert_int_equal(vdpa_driver_unregister(env->bus, &none), -ENOENT);
+	assert_int_equal(vdpa_mgmtdev_register(env->bus, &env->mgmt.mdev, NULL), -EEXIST);
+	assert_int_equal(add(env, "disk0", &res), 0);
+	assert_int_equal(vdpa_mgmtdev_unregister(env->bus, &env->mgmt.mdev, NULL), -EBUSY);
+}
+
+/* ---- nested in somebody's poll() */
+
+static void test_bus_nests_in_poll(void **state)
+{
+	struct vdpa_result res = {0};
+	struct env *env = *state;
+	struct pollfd pfd = {.fd = vdpa_bus_fd(env->bus), .events = POLLIN};
+
+	vdpa_dev_add(env->bus, "disk0", "fake", NULL, vdpa_result_done, &res);
+	while (!res.done) {
+		assert_int_equal(poll(&pfd, 1, -1), 1);
+		assert_int_equal(vdpa_bus_dispatch(env->bus, 0), 0);
+	}
+	assert_int_equal(res.err, 0);
+}
+
+/* ---- out of memory */
+
+static void test_bus_alloc_fails_cleanly(void **state)
+{
+	struct vdpa_bus_config cfg = {.run_dir = "/tmp"};
+	struct vdpa_bus *bus = NULL;
+	int err;
+
+	for (unsigned int n = 1;; n++) {
+		fail_alloc_nth(n);
+		err = vdpa_bus_alloc(&cfg, &bus, NULL);
+		if (!fail_alloc_done())
+			break;
+		assert_int_equal(err, -ENOMEM);
+		assert_null(bus);
+	}
+	assert_int_equal(err, 0);
+	assert_int_equal(vdpa_bus_free(bus), 0);
+}
+
+/* On the control thread: each verb, each allocation.  done() is called once whatever fails. */
+static void test_bus_verbs_out_of_memory(void **state)
+{
+	struct env *env = *state;
+	struct vdpa_result res;
+	unsigned int n = 1;
+
+	for (bool failed = true; failed; n++) {
+		res = (struct vdpa_result){0};
+		fail_alloc_nth(n);
+		vdpa_dev_add(env->bus, "disk0", "fake", NULL, vdpa_result_done, &res);
+		failed = fail_alloc_done();
+		vdpa_bus_wait(env->bus, &res);
+		if (!res.err)
+			assert_int_equal(del(env, "disk0", 0, &res), 0);
+	}
+	assert_int_equal(add(env, "disk0", &res), 0);
+	n = 1;
+	for (bool failed = true; failed; n++) {
+		res = (struct vdpa_result){0};
+		fail_alloc_nth(n);
+		vdpa_dev_bind(env->bus, "disk0", "one", NULL, 0, vdpa_result_done, &res);
+		failed = fail_alloc_done();
+		vdpa_bus_wait(env->bus, &res);
+		assert_true(res.err == 0 || res.err == -ENOMEM);
+		if (!res.err)
+			assert_int_equal(unbind(env, "disk0", 0, &res), 0);
+	}
+	n = 1;
+	for (bool failed = true; failed; n++) {
+		struct vdpa_attrs *size = attrs("size", "4K");
+
+		res = (struct vdpa_result){0};
+		fail_alloc_nth(n);
+		vdpa_dev_set(env->bus, "disk0", size, vdpa_result_done, &res);
+		failed = fail_alloc_done();
+		vdpa_bus_wait(env->bus, &res);
+		assert_true(res.err == 0 || res.err == -ENOMEM);
+	}
+}
+
+static void test_bus_run_dir(void **state)
+{
+	char dir[] = "/tmp/uvdpa-test-bus-XXXXXX", path[128], want[128];
+	struct vdpa_bus_config cfg = {.run_dir = dir};
+	struct env *env = *state;
+	struct fake_vdev *fake;
+	struct vdpa_result res;
+	struct vdpa_bus *bus;
+	struct stat st;
+
+	assert_int_equal(add(env, "disk0", &res), 0);
+	assert_int_equal(
+		vdpa_device_path(vdpa_dev_find(env->bus, "disk0"), "x", path, sizeof(path)),
+		-ENOENT);
+	assert_non_null(mkdtemp(dir));
+	assert_int_equal(vdpa_bus_alloc(&cfg, &bus, NULL), 0);
+	fake = fake_vdev_alloc(&env->world, "disk0");
+	assert_int_equal(vdpa_register_device(bus, &fake->vdev, NULL), 0);
+	assert_int_equal(vdpa_device_path(&fake->vdev, "vhost.sock", path, 8), -ENAMETOOLONG);
+	assert_int_equal(vdpa_device_path(&fake->vdev, "vhost.sock", path, sizeof(path)), 0);
+	snprintf(want, sizeof(want), "%s/dev/disk0/vhost.sock", dir);
+	assert_string_equal(path, want);
+	*strrchr(want, '/') = '\0';
+	assert_int_equal(stat(want, &st), 0);
+	assert_int_equal(vdpa_bus_free(bus), 0);
+	assert_int_equal(stat(want, &st), -1);
+	*strrchr(want, '/') = '\0';
+	assert_int_equal(rmdir(want), 0);
+	assert_int_equal(rmdir(dir), 0);
+}
+
+#define BUS_TEST(name) cmocka_unit_test_setup_teardown(name, env_setup, env_teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		BUS_TEST(test_bus_life_of_a_device),
+		BUS_TEST(test_bus_verbs_take_turns),
+		BUS_TEST(test_bus_refusals_say_why),
+		BUS_TEST(test_bus_failed_add_leaves_nothing),
+		BUS_TEST(test_bus_failed_probe_leaves_it_unbound),
+		BUS_TEST(test_bus_provisioned_features),
+		BUS_TEST(test_bus_rebind_keeps_the_device_part),
+		BUS_TEST(test_bus_in_use_needs_force),
+		BUS_TEST(test_bus_driver_may_refuse_to_let_go),
+		BUS_TEST(test_bus_default_driver),
+		BUS_TEST(test_bus_registered_devices_follow_the_rule),
+		BUS_TEST(test_bus_deadline),
+		BUS_TEST(test_bus_late_bind_is_bound),
+		BUS_TEST(test_bus_force_del_of_a_hanging_device),
+		BUS_TEST(test_bus_force_del_while_it_is_made),
+		BUS_TEST(test_bus_add_that_comes_late_is_undone),
+		cmocka_unit_test(test_bus_free_while_making_hangs),
+		cmocka_unit_test(test_bus_free_while_binding_hangs),
+		cmocka_unit_test(test_bus_free_while_freeing_hangs),
+		BUS_TEST(test_bus_several_in_one_process),
+		BUS_TEST(test_bus_registries_refuse_doubles),
+		BUS_TEST(test_bus_nests_in_poll),
+		cmocka_unit_test(test_bus_alloc_fails_cleanly),
+		BUS_TEST(test_bus_verbs_out_of_memory),
+		BUS_TEST(test_bus_run_dir),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
