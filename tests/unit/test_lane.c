@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include <errno.h>
+#include <pthread.h>
 #include <sched.h>
 #include <semaphore.h>
 #include <setjmp.h>
@@ -332,6 +333,83 @@ static void post_without_threads(bool memory)
 	sem_destroy(&hold);
 }
 
+/* Lanes that several threads post to; what a lane's jobs touch is no atomic, as only one runs at a
+ * time. */
+#define POSTERS    3
+#define SHARED     8
+#define POSTS_EACH 2000
+
+struct shared_lane {
+	struct lane *lane;
+	unsigned long runs;
+	unsigned int last[POSTERS]; /* of each poster's jobs */
+	bool disorder;
+};
+
+struct shared_job {
+	struct lane_job job;
+	struct shared_lane *to;
+	unsigned int poster, num;
+};
+
+struct poster {
+	struct shared_lane *lanes;
+	struct shared_job *jobs;
+	unsigned int id;
+	pthread_t thread;
+};
+
+static void run_shared(struct lane_job *job)
+{
+	struct shared_job *j = container_of(job, struct shared_job, job);
+	struct shared_lane *to = j->to;
+
+	to->runs++;
+	to->disorder |= j->num <= to->last[j->poster];
+	to->last[j->poster] = j->num;
+}
+
+static void *post_to_all(void *arg)
+{
+	struct poster *p = arg;
+
+	for (unsigned int i = 0; i < POSTS_EACH; i++) {
+		p->jobs[i] = (struct shared_job){
+			{.fn = run_shared}, &p->lanes[i * (p->id + 1) % SHARED], p->id, i + 1};
+		lane_post(p->jobs[i].to->lane, &p->jobs[i].job);
+	}
+	return NULL;
+}
+
+static void test_lane_is_shared_by_threads(void **state)
+{
+	struct lane_pool *pool = pool_alloc();
+	struct shared_lane lanes[SHARED] = {0};
+	struct poster posters[POSTERS];
+	unsigned long runs = 0;
+
+	for (int i = 0; i < SHARED; i++)
+		lanes[i].lane = lane_alloc(pool, "shared");
+	for (unsigned int i = 0; i < POSTERS; i++) {
+		posters[i] =
+			(struct poster){lanes, calloc(POSTS_EACH, sizeof(struct shared_job)), i, 0};
+		assert_int_equal(pthread_create(&posters[i].thread, NULL, post_to_all, &posters[i]),
+				 0);
+	}
+	for (int i = 0; i < POSTERS; i++)
+		pthread_join(posters[i].thread, NULL);
+	for (int i = 0; i < SHARED; i++)
+		lane_put(lanes[i].lane);
+	assert_int_equal(lane_pool_free(pool, LONG_MS), 0);
+	for (int i = 0; i < SHARED; i++) {
+		assert_false(lanes[i].disorder);
+		runs += lanes[i].runs;
+	}
+	assert_int_equal(runs, POSTERS * POSTS_EACH);
+	for (int i = 0; i < POSTERS; i++)
+		free(posters[i].jobs);
+}
+
 static void test_lane_without_a_new_thread_waits_for_the_others(void **state)
 {
 	post_without_threads(false);
@@ -380,6 +458,7 @@ int main(void)
 		cmocka_unit_test(test_lane_job_may_free_itself_and_post),
 		cmocka_unit_test(test_lane_pool_free_leaves_what_hangs),
 		cmocka_unit_test(test_lane_idle_threads_end),
+		cmocka_unit_test(test_lane_is_shared_by_threads),
 		cmocka_unit_test(test_lane_without_a_new_thread_waits_for_the_others),
 		cmocka_unit_test(test_lane_alloc_survives_failures),
 	};

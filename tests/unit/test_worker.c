@@ -466,6 +466,58 @@ static void test_worker_refuses_what_cannot_be_watched(void **state)
 	worker_free(worker);
 }
 
+/* Threads that come and go on one worker, as the lanes of several devices do. */
+struct tenant {
+	struct worker *worker;
+	pthread_t thread;
+};
+
+static void *tenant_run(void *arg)
+{
+	struct tenant *tenant = arg;
+	struct queue q;
+	int fd, old;
+
+	queue_init(&q, tenant->worker, 0);
+	for (uint64_t i = 0; i < 100; i++) {
+		q.goal = q.done + 20;
+		q.wanted = false;
+		if (worker_attach(tenant->worker, &q.src))
+			return NULL;
+		queue_put(&q, 10);
+		worker_source_wake(&q.src);
+		old = q.src.fd;
+		fd = eventfd(0, EFD_CLOEXEC);
+		if (worker_set_fd(&q.src, fd))
+			return NULL;
+		close(old);
+		queue_put(&q, 10);
+		queue_wait(&q);
+		worker_set_poll_us(tenant->worker, i % 3 * 10);
+		worker_detach(&q.src);
+	}
+	queue_destroy(&q);
+	return tenant;
+}
+
+static void test_worker_is_shared_by_threads(void **state)
+{
+	struct worker *worker = new_worker(0);
+	struct tenant tenants[3];
+	void *ret;
+
+	for (int i = 0; i < 3; i++) {
+		tenants[i].worker = worker;
+		assert_int_equal(pthread_create(&tenants[i].thread, NULL, tenant_run, &tenants[i]),
+				 0);
+	}
+	for (int i = 0; i < 3; i++) {
+		assert_int_equal(pthread_join(tenants[i].thread, &ret), 0);
+		assert_non_null(ret);
+	}
+	worker_free(worker);
+}
+
 /* ---- how long a source is polled; the clock stands still but for step() */
 
 struct fake_time {
@@ -753,6 +805,7 @@ int main(void)
 		cmocka_unit_test(test_worker_poll_detaches_itself_and_the_next),
 		cmocka_unit_test(test_worker_wakes_its_own_sources),
 		cmocka_unit_test(test_worker_moves_a_source),
+		cmocka_unit_test(test_worker_is_shared_by_threads),
 		cmocka_unit_test(test_worker_window_adapts),
 		cmocka_unit_test(test_worker_changes_the_descriptor),
 		cmocka_unit_test(test_worker_refuses_what_cannot_be_watched),
