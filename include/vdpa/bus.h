@@ -3,10 +3,11 @@
  * @file
  * The bus: devices, drivers, management devices and workers, and the verbs that join them.
  *
- * A process may hold several buses; nothing is shared between them.  A bus has one **control thread**: the one
- * that calls vdpa_bus_dispatch().  All functions here belong to it unless they say any thread.  They never
- * wait for a peer, a disk or another process: verbs that may are started here, run on the device's
- * lane, and report through a callback on the control thread, at the latest when their deadline passes.
+ * A process may hold several buses; nothing is shared between them.  A bus has one **control
+ *thread**: the one that calls vdpa_bus_dispatch().  All functions here belong to it unless they say
+ *any thread.  They never wait for a peer, a disk or another process: verbs that may are started
+ *here, run on the device's lane, and report through a callback on the control thread, at the latest
+ *when their deadline passes.
  *
  * In a program that has a main loop already:
  *
@@ -37,18 +38,21 @@ enum vdpa_log_level { VDPA_LOG_ERROR, VDPA_LOG_WARN, VDPA_LOG_INFO, VDPA_LOG_DEB
 typedef void vdpa_log_fn(void *arg, enum vdpa_log_level level, const char *dev, const char *text);
 
 struct vdpa_bus_config {
-	const char *run_dir;	  /**< existing folder; NULL: devices have no path (vdpa_device_path fails) */
-	uint32_t timeout_ms;	  /**< deadline of a verb; 0: 10 s */
-	vdpa_log_fn *log;	  /**< NULL: nobody */
+	const char *run_dir; /**< existing folder; NULL: devices have no path (vdpa_device_path
+				fails) */
+	uint32_t timeout_ms; /**< deadline of a verb; 0: 10 s */
+	vdpa_log_fn *log;    /**< NULL: nobody */
 	void *log_arg;
-	uint32_t workers;	  /**< workers made when the first device needs one; 0: one */
-	uint32_t poll_us;	  /**< their adaptive polling, microseconds */
+	uint32_t workers; /**< workers made when the first device needs one; 0: one */
+	uint32_t poll_us; /**< their adaptive polling, microseconds */
 };
 
 /** @param cfg  copied; NULL: defaults.  @return 0, -ENOMEM, -EMFILE ... */
-int vdpa_bus_alloc(const struct vdpa_bus_config *cfg, struct vdpa_bus **ret, struct vdpa_extack *ack);
+int vdpa_bus_alloc(const struct vdpa_bus_config *cfg, struct vdpa_bus **ret,
+		   struct vdpa_extack *ack);
 /**
- * Unbind and free everything, by force where something hangs, then the bus.  Blocks for the deadline at most.
+ * Unbind and free everything, by force where something hangs, then the bus.  Blocks for the
+ * deadline at most.
  * @return 0, or -ETIMEDOUT when a thread still hangs in some op and was left behind
  */
 int vdpa_bus_free(struct vdpa_bus *bus);
@@ -76,15 +80,16 @@ int vdpa_bus_wait(struct vdpa_bus *bus, const struct vdpa_result *res);
 #define VDPA_FORCE 1u
 
 /*
- * attrs: consumed in every case; NULL: none.  Failures, too, come through done.  Verbs on one device run in the
- * order in which they were started.
+ * attrs: consumed in every case; NULL: none.  Failures, too, come through done.  Verbs on one
+ * device run in the order in which they were started.
  */
 void vdpa_dev_add(struct vdpa_bus *bus, const char *name, const char *mgmtdev,
 		  struct vdpa_attrs *attrs, vdpa_done_fn *done, void *arg);
 /** VDPA_FORCE: whatever hangs; the name is free again at once. */
 void vdpa_dev_del(struct vdpa_bus *bus, const char *name, uint32_t flags, vdpa_done_fn *done,
 		  void *arg);
-/** VDPA_FORCE: although a client of the driver before may still use the content.  Bound already: -EBUSY. */
+/** VDPA_FORCE: although a client of the driver before may still use the content.  Bound already:
+ * -EBUSY. */
 void vdpa_dev_bind(struct vdpa_bus *bus, const char *name, const char *driver,
 		   struct vdpa_attrs *attrs, uint32_t flags, vdpa_done_fn *done, void *arg);
 void vdpa_dev_unbind(struct vdpa_bus *bus, const char *name, uint32_t flags, vdpa_done_fn *done,
@@ -102,29 +107,38 @@ void vdpa_dev_vstats_show(struct vdpa_bus *bus, const char *name, int idx, struc
 void vdpa_dev_explain(struct vdpa_bus *bus, const char *name, struct vdpa_info *info,
 		      vdpa_done_fn *done, void *arg);
 
-/** New devices of a class ("blk") are bound to this driver; NULL: to none.  @return 0, -ENOENT, -ENOMEM */
+/** New devices of a class ("blk") are bound to this driver; NULL: to none.  @return 0, -ENOENT,
+ * -ENOMEM */
 int vdpa_driver_set_default(struct vdpa_bus *bus, const char *class_name, const char *driver,
 			    struct vdpa_extack *ack);
 
-/* ------------------------------------------------------------------ looking around; none of it blocks */
+/* ------------------------------------------------------------------ looking around; none of it
+ * blocks */
 
 /** @return the device, borrowed until the next dispatch, or NULL */
 struct vdpa_device *vdpa_dev_find(struct vdpa_bus *bus, const char *name);
 /** In the order of adding; fn returns non-zero to stop.  @return what fn returned last */
 int vdpa_dev_each(struct vdpa_bus *bus, int (*fn)(struct vdpa_device *vdev, void *arg), void *arg);
-int vdpa_mgmtdev_each(struct vdpa_bus *bus, int (*fn)(struct vdpa_mgmtdev *mdev, void *arg), void *arg);
+int vdpa_mgmtdev_each(struct vdpa_bus *bus, int (*fn)(struct vdpa_mgmtdev *mdev, void *arg),
+		      void *arg);
 int vdpa_driver_each(struct vdpa_bus *bus, int (*fn)(const struct vdpa_driver *driver, void *arg),
 		     void *arg);
-/** Name, class, management device, driver, state, client, features. */
+/** Type, management device, sizes, driver, state, client, features; the words are iproute2's where
+ * it has them. */
 void vdpa_dev_show(struct vdpa_device *vdev, struct vdpa_info *info);
+/** The counters of all queues, which any thread may read: a device that hangs delays nobody. */
+void vdpa_dev_counters_show(struct vdpa_device *vdev, struct vdpa_info *info);
 void vdpa_mgmtdev_show(struct vdpa_bus *bus, struct vdpa_mgmtdev *mdev, struct vdpa_info *info);
 /** With the classes that it is the default of. */
-void vdpa_driver_show(struct vdpa_bus *bus, const struct vdpa_driver *driver, struct vdpa_info *info);
+void vdpa_driver_show(struct vdpa_bus *bus, const struct vdpa_driver *driver,
+		      struct vdpa_info *info);
 /** The driver a device is bound to, or NULL. */
 const struct vdpa_driver *vdpa_device_driver(const struct vdpa_device *vdev);
 /** How the device was added and bound, so that `save` can print commands; NULL when not bound. */
 const struct vdpa_attrs *vdpa_device_add_attrs(const struct vdpa_device *vdev);
 const struct vdpa_attrs *vdpa_device_bind_attrs(const struct vdpa_device *vdev);
+/** The worker that `dev set` moved queue idx (below nvqs) to, by name; NULL when it did not. */
+const char *vdpa_device_placed(const struct vdpa_device *vdev, uint16_t idx);
 
 /* ------------------------------------------------------------------ events */
 
@@ -138,7 +152,7 @@ enum vdpa_event_type {
 	VDPA_EVENT_STATUS,     /**< device status changed; text: the bits by name */
 	VDPA_EVENT_CONFIG,     /**< config generation changed */
 	VDPA_EVENT_STUCK,      /**< a verb missed its deadline; text: which */
-	VDPA_EVENT_BROKEN,     /**< a ring broke the rules, or the device needs a reset; text: why */
+	VDPA_EVENT_BROKEN, /**< a ring broke the rules, or the device needs a reset; text: why */
 };
 
 struct vdpa_event {
@@ -149,8 +163,8 @@ struct vdpa_event {
 };
 
 /** fn runs on the control thread.  NULL: nobody listens. */
-void vdpa_bus_set_event_cb(struct vdpa_bus *bus, void (*fn)(void *arg, const struct vdpa_event *event),
-			   void *arg);
+void vdpa_bus_set_event_cb(struct vdpa_bus *bus,
+			   void (*fn)(void *arg, const struct vdpa_event *event), void *arg);
 /** Post an event about a device.  Any thread; text is copied. */
 void vdpa_device_event(struct vdpa_device *vdev, enum vdpa_event_type type, const char *text);
 
@@ -169,11 +183,13 @@ int vdpa_worker_del(struct vdpa_bus *bus, const char *name, struct vdpa_extack *
 int vdpa_worker_set(struct vdpa_bus *bus, const char *name, int cpu, uint32_t poll_us,
 		    struct vdpa_extack *ack);
 struct vdpa_worker *vdpa_worker_find(struct vdpa_bus *bus, const char *name);
-int vdpa_worker_each(struct vdpa_bus *bus, int (*fn)(struct vdpa_worker *worker, void *arg), void *arg);
+int vdpa_worker_each(struct vdpa_bus *bus, int (*fn)(struct vdpa_worker *worker, void *arg),
+		     void *arg);
 void vdpa_worker_show(struct vdpa_worker *worker, struct vdpa_info *info);
 const char *vdpa_worker_name(const struct vdpa_worker *worker); /**< Any thread. */
 /**
- * The worker with the fewest queues; makes the first ones.  For parents that place queues.  Any thread.
+ * The worker with the fewest queues; makes the first ones.  For parents that place queues.  Any
+ * thread.
  * @return a worker that counts one queue more until vdpa_worker_unpick(), or NULL (out of threads)
  */
 struct vdpa_worker *vdpa_worker_pick(struct vdpa_bus *bus);
@@ -184,9 +200,9 @@ void vdpa_worker_unpick(struct vdpa_worker *worker);
 /* ------------------------------------------------------------------ signals */
 
 /**
- * Take SIGBUS over for memory of peers that vanishes (vdpa_mem_lost()); what is not about such memory goes to
- * whoever had the signal before.  The one thing here that is the process's and not a bus's; a
- * program that does without dies of a front-end that cuts its memory.  Any thread.
+ * Take SIGBUS over for memory of peers that vanishes (vdpa_mem_lost()); what is not about such
+ * memory goes to whoever had the signal before.  The one thing here that is the process's and not a
+ * bus's; a program that does without dies of a front-end that cuts its memory.  Any thread.
  *
  * @return 0, what sigaction(2) says
  */
@@ -196,7 +212,7 @@ int vdpa_sigbus_install(void);
 
 /** "blk" of 2, or NULL.  @spec virtio 1.3, 5 */
 const char *vdpa_class_name(uint32_t device_id);
-/** 2 of "blk", 0 when unknown. */
+/** 2 of "blk" (and of iproute2's "block"), 0 when unknown. */
 uint32_t vdpa_class_id(const char *name);
 /** "VIRTIO_BLK_F_FLUSH" in short ("FLUSH") of bit 9 of device id 2; "bit N" in buf when unknown. */
 const char *vdpa_feature_name(uint32_t device_id, unsigned int bit, char buf[16]);

@@ -270,6 +270,11 @@ VDPA_API const char *vdpa_class_name(uint32_t device_id)
 
 VDPA_API uint32_t vdpa_class_id(const char *name)
 {
+	/* As iproute2 calls them. */
+	if (!strcmp(name, "block"))
+		return VIRTIO_ID_BLOCK;
+	if (!strcmp(name, "network"))
+		return VIRTIO_ID_NET;
 	for (uint32_t id = 0; id < ARRAY_SIZE(classes); id++)
 		if (classes[id].name && !strcmp(classes[id].name, name))
 			return id;

@@ -61,6 +61,7 @@ static void device_release(struct vdpa_device_priv *priv)
 {
 	vdpa_attrs_free(priv->add_attrs);
 	vdpa_attrs_free(priv->bind_attrs);
+	free(priv->placed);
 	pthread_mutex_destroy(&priv->cb_lock);
 	pthread_mutex_destroy(&priv->lock);
 	free(priv->maps);
@@ -401,6 +402,13 @@ VDPA_API const struct vdpa_driver *vdpa_device_driver(const struct vdpa_device *
 VDPA_API const struct vdpa_attrs *vdpa_device_add_attrs(const struct vdpa_device *vdev)
 {
 	return priv_of(vdev)->add_attrs;
+}
+
+VDPA_API const char *vdpa_device_placed(const struct vdpa_device *vdev, uint16_t idx)
+{
+	const struct vdpa_device_priv *priv = priv_of(vdev);
+
+	return priv->placed && priv->placed[idx][0] ? priv->placed[idx] : NULL;
 }
 
 VDPA_API const struct vdpa_attrs *vdpa_device_bind_attrs(const struct vdpa_device *vdev)

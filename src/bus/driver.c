@@ -165,14 +165,13 @@ VDPA_API void vdpa_driver_show(struct vdpa_bus *bus, const struct vdpa_driver *d
 	struct driver_entry *entry = driver_find(bus, driver->name);
 	struct default_entry *rule;
 
-	vdpa_info_str(info, "name", driver->name);
 	vdpa_info_u64(info, "devices", entry ? entry->users : 0);
-	vdpa_info_open_list(info, "default-of");
+	vdpa_info_open_list(info, "default_of");
 	LIST_FOREACH (rule, &bus->defaults, entry)
 		if (rule->driver == entry)
 			vdpa_info_str(info, NULL, vdpa_class_name(rule->device_id));
 	vdpa_info_close(info);
-	vdpa_info_open(info, "attrs");
+	vdpa_info_open_list(info, "attributes");
 	info_attrs(info, driver->attrs);
 	vdpa_info_close(info);
 }

@@ -47,10 +47,43 @@ VDPA_API void vdpa_info_close(struct vdpa_info *info)
 	info->ops->close(info);
 }
 
+static void info_attr(struct vdpa_info *info, const struct vdpa_attr_desc *attr)
+{
+	static const char *const types[] = {
+		[VDPA_ATTR_STRING] = "string", [VDPA_ATTR_PATH] = "path",
+		[VDPA_ATTR_BOOL] = "bool",     [VDPA_ATTR_UINT] = "uint",
+		[VDPA_ATTR_SIZE] = "size",     [VDPA_ATTR_OCTAL] = "octal",
+		[VDPA_ATTR_ENUM] = "enum",     [VDPA_ATTR_HEX64] = "hex64",
+	};
+
+	vdpa_info_open(info, NULL);
+	vdpa_info_str(info, "name", attr->name);
+	vdpa_info_str(info, "type", types[attr->type]);
+	if (attr->min || attr->max) {
+		vdpa_info_u64(info, "min", attr->min);
+		vdpa_info_u64(info, "max", attr->max);
+	}
+	if (attr->flags & VDPA_ATTR_LIVE)
+		vdpa_info_bool(info, "live", true);
+	if (attr->flags & VDPA_ATTR_REQUIRED)
+		vdpa_info_bool(info, "required", true);
+	if (attr->flags & VDPA_ATTR_NOADD)
+		vdpa_info_bool(info, "only_live", true);
+	if (attr->help)
+		vdpa_info_str(info, "help", attr->help);
+	if (attr->values) {
+		vdpa_info_open_list(info, "values");
+		for (size_t i = 0; attr->values[i]; i++)
+			vdpa_info_str(info, NULL, attr->values[i]);
+		vdpa_info_close(info);
+	}
+	vdpa_info_close(info);
+}
+
 void info_attrs(struct vdpa_info *info, const struct vdpa_attr_desc *attrs)
 {
 	for (; attrs && attrs->name; attrs++)
-		vdpa_info_str(info, attrs->name, attrs->help);
+		info_attr(info, attrs);
 }
 
 void info_features(struct vdpa_info *info, const char *key, uint32_t device_id, uint64_t features)

@@ -107,7 +107,7 @@ static void show_classes(const struct vdpa_mgmtdev *mdev, struct vdpa_info *info
 {
 	const char *name;
 
-	vdpa_info_open_list(info, "classes");
+	vdpa_info_open_list(info, "supported_classes");
 	for (const uint32_t *id = mdev->ids; id && *id; id++) {
 		name = vdpa_class_name(*id);
 		if (name)
@@ -124,14 +124,13 @@ VDPA_API void vdpa_mgmtdev_show(struct vdpa_bus *bus, struct vdpa_mgmtdev *mdev,
 	struct mgmtdev_entry *entry = mgmtdev_find(bus, mdev->name);
 	uint32_t id = mdev->ids ? mdev->ids[0] : 0;
 
-	vdpa_info_str(info, "name", mdev->name);
 	if (mdev->help)
 		vdpa_info_str(info, "help", mdev->help);
 	show_classes(mdev, info);
 	vdpa_info_u64(info, "devices", entry ? entry->users : 0);
-	vdpa_info_u64(info, "max-vqs", mdev->max_vqs);
-	info_features(info, "features", id, mdev->features);
-	vdpa_info_open(info, "attrs");
+	vdpa_info_u64(info, "max_supported_vqs", mdev->max_vqs);
+	info_features(info, "dev_features", id, mdev->features);
+	vdpa_info_open_list(info, "attributes");
 	info_attrs(info, mdev->attrs);
 	info_attrs(info, vdpa_dev_common_attrs);
 	vdpa_info_close(info);

@@ -116,6 +116,8 @@ struct vdpa_device_priv {
 	struct driver_entry *driver;
 	struct vdpa_attrs *add_attrs;
 	struct vdpa_attrs *bind_attrs;
+	char (*placed)[VDPA_NAME_MAX]; /* worker of each queue that `dev set` moved; NULL: none was
+					*/
 
 	/* Set once, before the device is on the bus. */
 	struct vdpa_device *vdev; /* NULL until it is made */

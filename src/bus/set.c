@@ -207,6 +207,20 @@ static void remember(struct vdpa_attrs **attrs, const struct vdpa_attrs *now,
 	*attrs = merged;
 }
 
+/* Without memory `save` misses the move, the queue does not. */
+static void remember_worker(struct verb *v)
+{
+	struct vdpa_device_priv *priv = v->priv;
+	uint16_t nvqs = priv->vdev->nvqs;
+
+	if (!priv->placed)
+		priv->placed = calloc(nvqs, sizeof(*priv->placed));
+	for (uint16_t idx = 0; priv->placed && idx < nvqs; idx++)
+		if (v->idx < 0 || v->idx == idx)
+			snprintf(priv->placed[idx], VDPA_NAME_MAX, "%s",
+				 vdpa_worker_name(v->worker));
+}
+
 static bool set_finish(struct verb *v)
 {
 	struct vdpa_device_priv *priv = v->priv;
@@ -218,6 +232,8 @@ static bool set_finish(struct verb *v)
 			 vdpa_dev_common_attrs);
 	if (priv->driver && vdpa_attrs_num(v->driver_attrs))
 		remember(&priv->bind_attrs, v->driver_attrs, priv->driver->driver->attrs, NULL);
+	if (v->worker)
+		remember_worker(v);
 	return true;
 }
 

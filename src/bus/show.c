@@ -2,6 +2,7 @@
 /* What can be seen of a device. */
 #include <errno.h>
 #include <linux/virtio_config.h>
+#include <linux/virtio_ids.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -38,6 +39,19 @@ static void show_status(uint8_t status, struct vdpa_info *info)
 	vdpa_info_close(info);
 }
 
+/* iproute2 calls two classes otherwise than everybody else. */
+static const char *type_name(uint32_t id, char buf[16])
+{
+	const char *name = vdpa_class_name(id);
+
+	if (id == VIRTIO_ID_BLOCK)
+		return "block";
+	if (id == VIRTIO_ID_NET)
+		return "network";
+	snprintf(buf, 16, "%u", id);
+	return name ? name : buf;
+}
+
 static void show_client(struct vdpa_device_priv *priv, uint8_t status, struct vdpa_info *info)
 {
 	char client[sizeof(priv->client)];
@@ -52,28 +66,26 @@ static void show_client(struct vdpa_device_priv *priv, uint8_t status, struct vd
 		vdpa_info_str(info, "client", client);
 }
 
+/* Words and order as iproute2's vdpa has them; what it lacks comes after. */
 VDPA_API void vdpa_dev_show(struct vdpa_device *vdev, struct vdpa_info *info)
 {
 	struct vdpa_device_priv *priv = priv_of(vdev);
 	uint32_t id = vdpa_get_device_id(vdev);
-	const char *class_name = vdpa_class_name(id);
 	uint8_t status = vdpa_get_status(vdev);
+	char type[16];
 
-	vdpa_info_str(info, "name", priv->name);
-	if (class_name)
-		vdpa_info_str(info, "class", class_name);
-	vdpa_info_u64(info, "id", id);
-	vdpa_info_fmt(info, "vendor", "0x%x", vdpa_get_vendor_id(vdev));
+	vdpa_info_str(info, "type", type_name(id, type));
 	if (vdev->mdev)
 		vdpa_info_str(info, "mgmtdev", vdev->mdev->name);
+	vdpa_info_u64(info, "vendor_id", vdpa_get_vendor_id(vdev));
+	vdpa_info_u64(info, "max_vqs", vdev->nvqs);
+	vdpa_info_u64(info, "max_vq_size", atomic_load(&priv->num_max));
 	if (priv->driver)
 		vdpa_info_str(info, "driver", priv->driver->driver->name);
 	show_client(priv, status, info);
-	vdpa_info_u64(info, "queues", vdev->nvqs);
-	vdpa_info_u64(info, "queue-size", atomic_load(&priv->num_max));
 	show_status(status, info);
-	info_features(info, "features", id, atomic_load(&priv->offer) & priv->provisioned);
-	info_features(info, "negotiated", id, atomic_load(&priv->acked));
+	info_features(info, "device_features", id, atomic_load(&priv->offer) & priv->provisioned);
+	info_features(info, "negotiated_features", id, atomic_load(&priv->acked));
 	if (priv->ops.show) {
 		vdpa_info_open(info, "device");
 		priv->ops.show(vdev, info);
@@ -147,24 +159,41 @@ static int vstats_prepare(struct verb *v)
 			       v->priv->vdev->nvqs);
 }
 
+static void show_counters(struct vdpa_device *vdev, uint16_t idx, struct vdpa_info *info)
+{
+	struct vdpa_vq_stats stats;
+
+	vdpa_info_u64(info, "qidx", idx);
+	if (vdpa_get_vq_stats(vdev, idx, &stats))
+		return;
+	vdpa_info_u64(info, "requests", stats.requests);
+	vdpa_info_u64(info, "bytes_out", stats.bytes_out);
+	vdpa_info_u64(info, "bytes_in", stats.bytes_in);
+	vdpa_info_u64(info, "kicks", stats.kicks);
+	vdpa_info_u64(info, "calls", stats.calls);
+	vdpa_info_u64(info, "errors", stats.errors);
+	vdpa_info_u64(info, "broken", stats.broken);
+}
+
+VDPA_API void vdpa_dev_counters_show(struct vdpa_device *vdev, struct vdpa_info *info)
+{
+	vdpa_info_open_list(info, "queues");
+	for (uint16_t idx = 0; idx < vdev->nvqs; idx++) {
+		vdpa_info_open(info, NULL);
+		show_counters(vdev, idx, info);
+		vdpa_info_close(info);
+	}
+	vdpa_info_close(info);
+}
+
 static void vstats_queue(struct vdpa_device *vdev, uint16_t idx, struct vdpa_info *info)
 {
 	struct vdpa_worker *worker = vdpa_get_vq_affinity(vdev, idx);
-	struct vdpa_vq_stats stats;
 
 	vdpa_info_open(info, NULL);
-	vdpa_info_u64(info, "qidx", idx);
+	show_counters(vdev, idx, info);
 	if (worker)
 		vdpa_info_str(info, "worker", vdpa_worker_name(worker));
-	if (!vdpa_get_vq_stats(vdev, idx, &stats)) {
-		vdpa_info_u64(info, "requests", stats.requests);
-		vdpa_info_u64(info, "bytes-out", stats.bytes_out);
-		vdpa_info_u64(info, "bytes-in", stats.bytes_in);
-		vdpa_info_u64(info, "kicks", stats.kicks);
-		vdpa_info_u64(info, "calls", stats.calls);
-		vdpa_info_u64(info, "errors", stats.errors);
-		vdpa_info_u64(info, "broken", stats.broken);
-	}
 	vdpa_get_vendor_vq_stats(vdev, idx, info);
 	vdpa_info_close(info);
 }

@@ -58,6 +58,9 @@ static int add_locked(struct vdpa_bus *bus, const char *name, int cpu, uint32_t 
 	err = worker_alloc(thread, cpu, poll_us, &worker->thread);
 	if (err) {
 		free(worker);
+		if (err == -EINVAL)
+			return vdpa_extack_set(ack, err, "no processor %d for worker '%s'", cpu,
+					       name);
 		return vdpa_extack_set(ack, err, "cannot start worker '%s': %s", name,
 				       vdpa_extack_text(NULL, err));
 	}
@@ -163,14 +166,13 @@ VDPA_API void vdpa_worker_show(struct vdpa_worker *worker, struct vdpa_info *inf
 	cpu = worker->cpu;
 	pthread_mutex_unlock(&worker->bus->worker_lock);
 	worker_get_stats(worker->thread, &stats);
-	vdpa_info_str(info, "name", worker->name);
 	if (cpu >= 0)
 		vdpa_info_u64(info, "cpu", (uint64_t)cpu);
-	vdpa_info_u64(info, "poll-us", worker_poll_us(worker->thread));
+	vdpa_info_u64(info, "poll_us", worker_poll_us(worker->thread));
 	vdpa_info_u64(info, "queues", queues);
 	vdpa_info_open(info, "stats");
-	vdpa_info_u64(info, "busy-ns", stats.busy_ns);
-	vdpa_info_u64(info, "idle-polls", stats.polls);
+	vdpa_info_u64(info, "busy_ns", stats.busy_ns);
+	vdpa_info_u64(info, "idle_polls", stats.polls);
 	vdpa_info_u64(info, "sleeps", stats.sleeps);
 	vdpa_info_u64(info, "wakeups", stats.wakeups);
 	vdpa_info_close(info);
