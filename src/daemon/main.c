@@ -1,0 +1,224 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/signalfd.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/defs.h"
+#include "command/rundir.h"
+#include "daemon/daemon.h"
+#include "daemon/json_info.h"
+#include "daemon/notify.h"
+#include "daemon/options.h"
+#include "vdpa/soft.h"
+
+static void bus_ready(struct loop_watch *watch, uint32_t events)
+{
+	struct daemon *daemon = container_of(watch, struct daemon, bus_watch);
+
+	vdpa_bus_dispatch(daemon->bus, 0);
+}
+
+static void signal_ready(struct loop_watch *watch, uint32_t events)
+{
+	struct daemon *daemon = container_of(watch, struct daemon, signals);
+	struct signalfd_siginfo info;
+
+	if (read(watch->fd, &info, sizeof(info)) != sizeof(info))
+		return;
+	log_line(&daemon->log, VDPA_LOG_INFO, NULL, "%s: detaching everything%s",
+		 strsignal((int)info.ssi_signo), daemon->stopping ? ", by force" : "");
+	stop_begin(daemon);
+}
+
+static void on_event(void *arg, const struct vdpa_event *event)
+{
+	struct daemon *daemon = arg;
+	json_t *params;
+
+	if (!daemon->control)
+		return;
+	params = json_pack("{s:s,s:s*,s:o*}", "event", event->name, "dev", event->dev, "text",
+			   event->text ? json_text(event->text) : NULL);
+	if (params)
+		control_notify(daemon->control, "event", params);
+	json_decref(params);
+}
+
+static const struct control_ops control_ops = {.run = methods_run};
+
+/* ---- bring-up */
+
+static int watch_signals(struct daemon *daemon)
+{
+	sigset_t set;
+	int fd, err;
+
+	signal(SIGPIPE, SIG_IGN);
+	sigemptyset(&set);
+	sigaddset(&set, SIGTERM);
+	sigaddset(&set, SIGINT);
+	sigaddset(&set, SIGHUP);
+	/* Before any thread is made: all of them inherit it. */
+	if (sigprocmask(SIG_BLOCK, &set, NULL))
+		return -errno;
+	fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+	if (fd < 0)
+		return -errno;
+	daemon->signals = LOOP_WATCH_INIT(signal_ready);
+	err = loop_watch_add(daemon->loop, &daemon->signals, fd, EPOLLIN);
+	if (err)
+		close(fd);
+	return err;
+}
+
+static int start_bus(struct daemon *daemon, const struct options *options, struct vdpa_extack *ack)
+{
+	const struct vdpa_bus_config config = {
+		.run_dir = daemon->rundir.path,
+		.timeout_ms = options->timeout_ms,
+		.log = log_text,
+		.log_arg = &daemon->log,
+		.workers = options->workers,
+		.poll_us = options->poll_us,
+	};
+	const struct vdpa_driver *const drivers[] = {vdpa_driver_vhost_user, vdpa_driver_virtio};
+	int err;
+
+	err = vdpa_bus_alloc(&config, &daemon->bus, ack);
+	if (err)
+		return err;
+	daemon->bus_watch = LOOP_WATCH_INIT(bus_ready);
+	err = loop_watch_add(daemon->loop, &daemon->bus_watch, vdpa_bus_fd(daemon->bus), EPOLLIN);
+	if (err)
+		return err;
+	vdpa_bus_set_event_cb(daemon->bus, on_event, daemon);
+	err = vdpa_soft_register_builtin(daemon->bus, ack);
+	for (size_t i = 0; i < ARRAY_SIZE(drivers) && !err; i++) {
+		/* One that this build lacks is NULL. */
+		if (drivers[i])
+			err = vdpa_driver_register(daemon->bus, drivers[i], ack);
+	}
+	for (unsigned int i = 0; i < options->nplugins && !err; i++)
+		err = plugin_load(daemon, options->plugins[i], ack);
+	return err;
+}
+
+static int start_control(struct daemon *daemon, const struct options *options,
+			 struct vdpa_extack *ack)
+{
+	int fd, err;
+
+	fd = rundir_listen(&daemon->rundir, options->socket_mode, options->socket_group, ack);
+	if (fd < 0)
+		return fd;
+	err = control_alloc(daemon->loop, &control_ops, daemon, &daemon->control);
+	if (!err)
+		err = control_listen(daemon->control, &fd);
+	if (fd >= 0)
+		close(fd);
+	return err;
+}
+
+static int start(struct daemon *daemon, const struct options *options, struct vdpa_extack *ack)
+{
+	char path[PATH_MAX];
+	unsigned int num;
+	int err;
+
+	err = rundir_choose(options->run_dir, path, ack);
+	if (!err)
+		err = rundir_open(&daemon->rundir, path, ack);
+	if (err)
+		return err;
+	num = rundir_clean(&daemon->rundir, false);
+	if (num)
+		log_line(&daemon->log, VDPA_LOG_INFO, NULL,
+			 "removed %u things that a dead uvdpad had left in '%s'", num,
+			 daemon->rundir.path);
+	err = loop_alloc(&daemon->loop);
+	if (!err)
+		err = watch_signals(daemon);
+	return err ? err : start_bus(daemon, options, ack);
+}
+
+/* Runs until everything is detached. */
+static int run(struct daemon *daemon, const struct options *options)
+{
+	struct vdpa_extack ack = {0};
+	int err;
+
+	if (options->config && startup_run(daemon, options->config, options->keep_going) &&
+	    !options->keep_going)
+		return 1;
+	err = start_control(daemon, options, &ack);
+	if (err) {
+		log_line(&daemon->log, VDPA_LOG_ERROR, NULL, "%s", vdpa_extack_text(&ack, err));
+		return 1;
+	}
+	log_line(&daemon->log, VDPA_LOG_INFO, NULL, "ready in '%s'", daemon->rundir.path);
+	notify_manager("READY=1");
+	while (!daemon->stopped)
+		loop_dispatch(daemon->loop, -1);
+	return 0;
+}
+
+/* Ends what start() began, as far as it came.  Nothing of ours stays behind. */
+static int finish(struct daemon *daemon)
+{
+	int fd = daemon->signals.fd, err = 0;
+
+	if (daemon->bus) {
+		vdpa_bus_set_event_cb(daemon->bus, NULL, NULL);
+		loop_watch_del(&daemon->bus_watch);
+		err = vdpa_bus_free(daemon->bus);
+		daemon->bus = NULL;
+	}
+	if (err)
+		log_line(&daemon->log, VDPA_LOG_WARN, NULL,
+			 "a device still hangs: it ends with the process");
+	else
+		plugin_unload_all(daemon);
+	rundir_close(&daemon->rundir);
+	if (daemon->stop_call)
+		daemon->stop_call->ops->done(daemon->stop_call, 0, NULL, json_object());
+	control_free(daemon->control);
+	loop_watch_del(&daemon->signals);
+	if (fd >= 0)
+		close(fd);
+	if (daemon->loop && !err)
+		loop_free(daemon->loop);
+	return err;
+}
+
+int main(int argc, char **argv)
+{
+	struct vdpa_extack ack = {0};
+	struct daemon daemon = {.rundir = RUNDIR_INIT, .signals = {.fd = -1}};
+	struct options options;
+	int status, err;
+
+	status = options_parse(&options, argc, argv);
+	if (status >= 0)
+		return status;
+	STAILQ_INIT(&daemon.plugins);
+	log_init(&daemon.log, options.log_level);
+	umask(022);
+	err = start(&daemon, &options, &ack);
+	if (err) {
+		log_line(&daemon.log, VDPA_LOG_ERROR, NULL, "%s", vdpa_extack_text(&ack, err));
+		status = 1;
+	} else {
+		status = run(&daemon, &options);
+	}
+	err = finish(&daemon);
+	/* A thread that hangs may still use what exit() would take down. */
+	if (err)
+		_exit(status);
+	return status;
+}

@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/defs.h"
+#include "command/line.h"
+#include "daemon/daemon.h"
+
+struct startup {
+	struct call call;
+	bool done;
+	int err;
+	struct vdpa_extack ack;
+};
+
+static void startup_done(struct call *call, int err, const struct vdpa_extack *ack, json_t *result)
+{
+	struct startup *startup = container_of(call, struct startup, call);
+
+	startup->done = true;
+	startup->err = err;
+	if (err)
+		vdpa_extack_set(&startup->ack, err, "%s", vdpa_extack_text(ack, err));
+	json_decref(result);
+}
+
+static const struct call_ops startup_ops = {.done = startup_done};
+
+static int run_line(struct daemon *daemon, const struct line *line, struct vdpa_extack *ack)
+{
+	struct startup startup = {.call = {.ops = &startup_ops, .trusted = true}};
+	const struct command *cmd;
+	json_t *params = NULL;
+	size_t used;
+	int err;
+
+	err = command_find(line->words, line->num, &cmd, &used, ack);
+	if (err)
+		return err;
+	if (cmd->flags & (COMMAND_LOCAL | COMMAND_SESSION))
+		return vdpa_extack_set(ack, -EINVAL, "'%s' has no place in a start-up file",
+				       cmd->words[0]);
+	err = command_parse(cmd, line->words + used, line->num - used, &params, ack);
+	if (err)
+		return err;
+	methods_run(daemon, cmd, params, NULL, 0, &startup.call);
+	while (!startup.done)
+		loop_dispatch(daemon->loop, -1);
+	json_decref(params);
+	if (startup.err)
+		vdpa_extack_set(ack, startup.err, "%s", startup.ack.msg);
+	return startup.err;
+}
+
+unsigned int startup_run(struct daemon *daemon, const char *path, bool carry_on)
+{
+	FILE *file = fopen(path, "re");
+	struct line line = {0};
+	unsigned int failures = 0;
+	int ret = 1;
+
+	if (!file) {
+		log_line(&daemon->log, VDPA_LOG_ERROR, NULL, "%s: %s", path,
+			 strerrordesc_np(errno));
+		return 1;
+	}
+	while (ret > 0 && !daemon->stopping && (carry_on || !failures)) {
+		struct vdpa_extack ack = {0};
+		int err;
+
+		ret = line_read(&line, file, &ack);
+		err = ret > 0 ? run_line(daemon, &line, &ack) : ret;
+		if (!err)
+			continue;
+		failures++;
+		log_line(&daemon->log, VDPA_LOG_ERROR, NULL, "%s:%u: %s", path, line.number,
+			 vdpa_extack_text(&ack, err));
+	}
+	line_free(&line);
+	fclose(file);
+	return failures;
+}
