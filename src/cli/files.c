@@ -1,0 +1,128 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/defs.h"
+#include "cli/cli.h"
+
+/* The attributes that the management device or the driver of the command knows; NULL: it is not
+ * known. */
+static json_t *fetch_attributes(struct cli *cli, const char *method, const char *group,
+				const json_t *params, const char *member)
+{
+	const json_t *name = json_object_get(params, member);
+	json_t *ask = json_pack("{s:O}", "name", name), *result = NULL, *ret = NULL;
+
+	/* Unknown names are refused by the command itself. */
+	if (ask && !cli_call(cli, method, ask, &result, NULL))
+		ret = json_incref(json_object_get(
+			json_object_get(json_object_get(result, group), json_string_value(name)),
+			"attributes"));
+	json_decref(result);
+	json_decref(ask);
+	return ret;
+}
+
+static int absolute(json_t *attrs, const char *key, struct vdpa_extack *ack)
+{
+	const char *value = json_string_value(json_object_get(attrs, key));
+	char dir[PATH_MAX], *path;
+	int err = 0;
+
+	if (!value || value[0] == '/')
+		return 0;
+	if (!getcwd(dir, sizeof(dir)))
+		return vdpa_extack_set(ack, -errno, "'%s' is relative to a folder without a name",
+				       value);
+	if (asprintf(&path, "%s/%s", strcmp(dir, "/") ? dir : "", value) < 0)
+		return -ENOMEM;
+	if (json_object_set_new(attrs, key, json_string(path)))
+		err = vdpa_extack_set(ack, -EINVAL, "the name of the folder is not UTF-8");
+	free(path);
+	return err;
+}
+
+static int open_file(const char *path, bool readonly)
+{
+	int fd = open(path, (readonly ? O_RDONLY : O_RDWR) | O_CLOEXEC | O_NONBLOCK);
+
+	/* It may be there for reading only; the device class judges whether that will do. */
+	if (fd < 0 && !readonly && (errno == EACCES || errno == EROFS || errno == EPERM))
+		fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+	if (fd >= 0)
+		fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) & ~O_NONBLOCK);
+	return fd;
+}
+
+static bool is_on(const json_t *attrs, const char *key)
+{
+	const char *value = json_string_value(json_object_get(attrs, key));
+
+	return value && !strcmp(value, "on");
+}
+
+static int pass_file(json_t *params, const char *key, struct cli_files *files,
+		     struct vdpa_extack *ack)
+{
+	json_t *attrs = json_object_get(params, "attrs"), *fds = json_object_get(params, "fds");
+	const char *path = json_string_value(json_object_get(attrs, key));
+	int fd;
+
+	if (files->num == CLI_FILES_MAX)
+		return vdpa_extack_set(ack, -E2BIG, "more than %d files", CLI_FILES_MAX);
+	fd = open_file(path, is_on(attrs, "readonly"));
+	/* The class says what a file that is not there means. */
+	if (fd < 0 && errno == ENOENT)
+		return 0;
+	if (fd < 0)
+		return vdpa_extack_set(ack, -errno, "cannot open '%s': %s", path,
+				       strerrordesc_np(errno));
+	if (!fds) {
+		fds = json_object();
+		json_object_set_new(params, "fds", fds);
+	}
+	json_object_set_new(fds, key, json_integer((json_int_t)files->num));
+	files->fds[files->num++] = fd;
+	return 0;
+}
+
+int cli_files_open(struct cli *cli, const struct command *cmd, json_t *params,
+		   struct cli_files *files, struct vdpa_extack *ack)
+{
+	json_t *attrs = json_object_get(params, "attrs"), *known = NULL, *attr;
+	bool add = json_object_get(params, "mgmtdev");
+	size_t i;
+	int err = 0;
+
+	if (!attrs)
+		return 0;
+	if (add)
+		known = fetch_attributes(cli, "mgmtdev.show", "mgmtdev", params, "mgmtdev");
+	else if (json_object_get(params, "driver"))
+		known = fetch_attributes(cli, "driver.show", "driver", params, "driver");
+	json_array_foreach(known, i, attr)
+	{
+		const char *key = json_string_value(json_object_get(attr, "name"));
+		const char *type = json_string_value(json_object_get(attr, "type"));
+
+		if (err || !key || !type || strcmp(type, "path") || !json_object_get(attrs, key))
+			continue;
+		err = absolute(attrs, key, ack);
+		if (!err && add)
+			err = pass_file(params, key, files, ack);
+	}
+	json_decref(known);
+	return err;
+}
+
+void cli_files_close(struct cli_files *files)
+{
+	for (size_t i = 0; i < files->num; i++)
+		close(files->fds[i]);
+	files->num = 0;
+}
