@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "rig.h"
 
+#include <endian.h>
 #include <fcntl.h>
 #include <linux/virtio_config.h>
 #include <poll.h>
@@ -416,4 +417,15 @@ void rig_wait(struct rig *rig, uint16_t idx, struct rig_req *req)
 		if (!vdpa_drvq_enable_call(rig->vqs[idx].q))
 			rig_wait_fd(rig->vqs[idx].call);
 	}
+}
+
+void rig_break_ring(struct rig *rig, uint16_t idx)
+{
+	uint64_t desc, driver, device;
+	uint16_t *avail;
+
+	vdpa_drvq_areas(rig->vqs[idx].q, &desc, &driver, &device);
+	avail = (uint16_t *)((uint8_t *)vdpa_mem_hva(rig->mem) + (driver - RIG_IOVA));
+	__atomic_store_n(&avail[1], htole16(0x7777), __ATOMIC_RELEASE);
+	eventfd_write(rig->vqs[idx].kick, 1);
 }

@@ -112,6 +112,8 @@ struct rig_req *rig_send(struct rig *rig, uint16_t idx, const void *out, uint32_
 void rig_collect(struct rig *rig, uint16_t idx);
 /* Until the request is done; fails the test after a while. */
 void rig_wait(struct rig *rig, uint16_t idx, struct rig_req *req);
+/* Let the avail index of a split ring jump. */
+void rig_break_ring(struct rig *rig, uint16_t idx);
 /* Wait for a descriptor and read it; fails the test after a while. */
 uint64_t rig_wait_fd(int fd);
 /* Is it readable now? */

@@ -895,18 +895,6 @@ static void test_soft_call_never_blocks(void **state)
 
 /* ---- faults */
 
-/* Let the avail index of queue 0 jump. */
-static void break_ring(struct rig *rig)
-{
-	uint64_t desc, driver, device;
-	uint16_t *avail;
-
-	vdpa_drvq_areas(rig->vqs[0].q, &desc, &driver, &device);
-	avail = (uint16_t *)((uint8_t *)vdpa_mem_hva(rig->mem) + (driver - RIG_IOVA));
-	__atomic_store_n(&avail[1], htole16(0x7777), __ATOMIC_RELEASE);
-	eventfd_write(rig->vqs[0].kick, 1);
-}
-
 static void test_soft_broken_ring(void **state)
 {
 	struct rig rig;
@@ -914,7 +902,7 @@ static void test_soft_broken_ring(void **state)
 	open_rig(&rig, "test", four_queues);
 	rig_start(&rig, 0);
 	expect_echo(&rig, 0);
-	break_ring(&rig);
+	rig_break_ring(&rig, 0);
 	rig_wait_fd(rig.vqs[0].err);
 	rig_wait_fd(rig.changed);
 	assert_true(rig_status(&rig) & VIRTIO_CONFIG_S_NEEDS_RESET);
@@ -936,7 +924,7 @@ static void test_soft_guests_do_not_fill_the_log(void **state)
 	open_rig(&rig, "test", NULL);
 	for (int i = 0; i < 50; i++) {
 		rig_start(&rig, 0);
-		break_ring(&rig);
+		rig_break_ring(&rig, 0);
 		rig_wait_fd(rig.vqs[0].err);
 		rig_reset(&rig);
 	}
