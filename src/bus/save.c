@@ -245,10 +245,8 @@ static int load_session(struct vdpa_device *vdev, const struct vdpa_state *state
 {
 	/* Whether it needs a reset is for the device to say again. */
 	uint8_t status = state->status & ~VIRTIO_CONFIG_S_NEEDS_RESET;
-	int err;
+	int err = load_features(vdev, state, ack);
 
-	vdpa_reset(vdev);
-	err = load_features(vdev, state, ack);
 	for (uint16_t i = 0; i < state->nvqs && !err; i++)
 		err = load_queue(vdev, i, &state->vqs[i], ack);
 	if (!err && status)
@@ -273,6 +271,9 @@ VDPA_API int vdpa_device_load(struct vdpa_device *vdev, uint32_t parts,
 				       state->device_id, vdpa_get_device_id(vdev));
 	if (parts & VDPA_STATE_SESSION)
 		err = check_session(vdev, state, ack);
+	/* First: a reset takes back what the driver wrote into the config space. */
+	if (!err && (parts & VDPA_STATE_SESSION))
+		vdpa_reset(vdev);
 	if (!err && (parts & VDPA_STATE_DEVICE))
 		err = load_device(vdev, state, ack);
 	if (!err && (parts & VDPA_STATE_SESSION))
