@@ -89,9 +89,9 @@ static int start_threads(struct file_queue *fq, struct block_io *io)
 
 static int start(struct file_queue *fq, struct block_io *io)
 {
-	bool ring = io->op == BLOCK_READ || io->op == BLOCK_WRITE || io->op == BLOCK_FLUSH;
+	bool data = io->op == BLOCK_READ || io->op == BLOCK_WRITE;
 
-	if (!fq->uring || !ring || !file_io_aligned(fq->file, io))
+	if (!fq->uring || !(data ? file_io_aligned(fq->file, io) : io->op == BLOCK_FLUSH))
 		return start_threads(fq, io);
 	TAILQ_INSERT_TAIL(&fq->busy, io, entry);
 	uring_add(fq->uring, io);

@@ -32,9 +32,6 @@
 	 BIT_ULL(VIRTIO_BLK_F_MQ) | BIT_ULL(VIRTIO_BLK_F_DISCARD) |                                \
 	 BIT_ULL(VIRTIO_BLK_F_WRITE_ZEROES))
 
-/* Of the class's blob in the state record. */
-#define BLK_STATE_WRITEBACK 1
-
 struct blk {
 	struct blk_disk disk;
 	struct block *block;
@@ -180,8 +177,9 @@ static int blk_config_write(struct vdpa_soft *soft, uint32_t off, const void *bu
 	struct blk *blk = vdpa_soft_priv(soft);
 	uint8_t writeback;
 
+	/* Before features are known a state record is being loaded. */
 	if (off != offsetof(struct virtio_blk_config, wce) || len != 1 ||
-	    !(blk->features & BIT_ULL(VIRTIO_BLK_F_CONFIG_WCE)))
+	    (blk->features && !(blk->features & BIT_ULL(VIRTIO_BLK_F_CONFIG_WCE))))
 		return vdpa_extack_set(ack, -EINVAL,
 				       "config space: only 'writeback' can be written, and only "
 				       "with feature CONFIG_WCE; not %u bytes at %u",
@@ -359,28 +357,6 @@ static void blk_show(struct vdpa_soft *soft, struct vdpa_info *info)
 	block_show(blk->block, info);
 }
 
-static int blk_save(struct vdpa_soft *soft, struct vdpa_state_blob *blob, struct vdpa_extack *ack)
-{
-	struct blk *blk = vdpa_soft_priv(soft);
-
-	return vdpa_state_put_u64(blob, BLK_STATE_WRITEBACK, blk->writeback);
-}
-
-static int blk_load(struct vdpa_soft *soft, const struct vdpa_state_blob *blob,
-		    struct vdpa_extack *ack)
-{
-	struct blk *blk = vdpa_soft_priv(soft);
-	uint64_t writeback;
-	int err = vdpa_state_u64(blob, BLK_STATE_WRITEBACK, &writeback);
-
-	if (err || writeback > 1)
-		return vdpa_extack_set(ack, -EINVAL,
-				       "the record does not say whether writes are cached");
-	blk->writeback = writeback;
-	update_mode(blk);
-	return 0;
-}
-
 static const struct vdpa_attr_desc blk_attrs[] = {
 	BLOCK_ATTRS,
 	{.name = "serial",
@@ -415,6 +391,4 @@ const struct vdpa_soft_class soft_blk_class = {
 	.cancel = blk_cancel,
 	.show = blk_show,
 	.why_not = blk_why_not,
-	.save = blk_save,
-	.load = blk_load,
 };

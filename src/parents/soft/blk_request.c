@@ -256,6 +256,8 @@ enum blk_result blk_request_start(struct blk_request *r)
 	struct virtio_blk_outhdr hdr;
 
 	r->err = 0;
+	r->io.iov = NULL;
+	r->io.iovcnt = 0;
 	r->pieces = NULL;
 	r->ranges = NULL;
 	if (!elem->in_len || vdpa_iov_to_buf(elem->iov, elem->out_num, 0, &hdr, HDR_LEN) != HDR_LEN)
