@@ -21,6 +21,8 @@ static int add_run(struct verb *v)
 	err = device_attach(priv, vdev, v->mask, &v->ack);
 	if (err && vdev->ops && vdev->ops->free)
 		vdev->ops->free(vdev);
+	if (!err)
+		record_read(priv);
 	return err;
 }
 

@@ -255,8 +255,10 @@ void device_unlink(struct vdpa_device_priv *priv)
 		return;
 	TAILQ_REMOVE(&priv->bus->devices, priv, entry);
 	priv->listed = false;
-	if (priv->present)
+	if (priv->present) {
 		bus_event(priv, VDPA_EVENT_DEV_DEL, NULL);
+		record_remove(priv);
+	}
 	priv->present = false;
 	atomic_store(&priv->going, true);
 	verbs_refuse_waiting(priv);

@@ -473,6 +473,8 @@ VDPA_API int vdpa_set_config(struct vdpa_device *vdev, uint32_t off, const void 
 	if (!ops_of(vdev)->set_config)
 		return vdpa_extack_set(ack, -EOPNOTSUPP, "the config space is read-only");
 	err = len ? ops_of(vdev)->set_config(vdev, off, buf, len, ack) : 0;
+	if (!err && len)
+		record_write(priv_of(vdev));
 	return err ? vdpa_extack_set(ack, err, "the device refuses %u bytes of config at %u: %s",
 				     len, off, vdpa_extack_text(NULL, err))
 		   : 0;
@@ -490,8 +492,10 @@ static void changed_job(struct lane_job *job)
 
 	atomic_store(&priv->changed, false);
 	generation = vdpa_get_generation(priv->vdev);
-	if (generation != priv->generation)
+	if (generation != priv->generation) {
+		record_write(priv);
 		bus_event(priv, VDPA_EVENT_CONFIG, NULL);
+	}
 	priv->generation = generation;
 	status_moved(priv);
 	device_put(priv);

@@ -200,6 +200,16 @@ void session_clear(struct vdpa_device_priv *priv);
 void ops_watch_changes(struct vdpa_device_priv *priv);
 void map_clear(struct vdpa_device_priv *priv, uint32_t asid);
 
+/* ---- record.c: the device part of the state, in the run directory.  Without one nothing happens.
+ */
+
+/* Lane. */
+void record_write(struct vdpa_device_priv *priv);
+/* Go on with what a process that died has left.  Lane; the device is made and not yet bound. */
+void record_read(struct vdpa_device_priv *priv);
+/* A clean end: nothing to go on with, from now on.  Control thread. */
+void record_remove(struct vdpa_device_priv *priv);
+
 /* ---- bind.c */
 
 /* Take the device from its driver, if it has one.  Lane. */

@@ -275,11 +275,8 @@ def save(scratch):
     d.cli("worker", "add", "fast", "cpu", 0, "poll-us", 20)
     d.cli("dev", "set", "v0", "size", "5M")
     d.cli("dev", "set", "v0", "worker", "fast", "queue", 1)
-    drivers = list(d.json("driver", "show")["driver"])
-    if drivers:
-        d.cli("driver", "default", "blk", drivers[0])
-        if "vhost-user" in drivers:
-            d.cli("dev", "bind", "v1", "driver", "vhost-user")
+    d.cli("driver", "default", "block", "vhost-user")
+    d.cli("dev", "bind", "v1", "driver", "vhost-user", "mode", "660")
     before = state_of(d)
     text = d.cli("save")
     equal(d.json("save")["commands"], text.splitlines())
@@ -322,8 +319,7 @@ def stopping(scratch):
     for how in ("stop", signal.SIGTERM, signal.SIGINT):
         d = scratch.daemon()
         d.cli(*ADD)
-        if "vhost-user" in d.json("driver", "show")["driver"]:
-            d.cli("dev", "bind", "v0", "driver", "vhost-user")
+        d.cli("dev", "bind", "v0", "driver", "vhost-user")
         check("control.sock" in scratch.listing(), "no control socket")
         if how == "stop":
             d.stop()
@@ -347,8 +343,15 @@ def crash(scratch):
     """kill -9 and start again: what the dead one left is cleaned, what the driver wrote is kept."""
     d = scratch.daemon()
     d.cli(*ADD, "size", "4M")
-    if "vhost-user" in d.json("driver", "show")["driver"]:
-        d.cli("dev", "bind", "v0", "driver", "vhost-user")
+    d.cli("dev", "bind", "v0", "driver", "vhost-user")
+    rpc = d.rpc()
+    rpc.call("monitor")
+    d.cli("dev", "set", "v0", "size", "8M")
+    while rpc.receive()["params"]["event"] != "config":
+        pass
+    rpc.close()
+    before = d.json("dev", "config", "show", "v0")["config"]["v0"]["generation"]
+    check("dev/v0/state" in scratch.listing(), scratch.listing())
     equal(d.kill(), -signal.SIGKILL)
     check("control.sock" in scratch.listing(), "the socket is gone by itself")
     dev = os.path.join(scratch.run_dir, "dev", "stale")
@@ -364,7 +367,13 @@ def crash(scratch):
     contains(d.log(), "that a dead uvdpad had left")
     equal(mounts_under(scratch.dir), [])
     check(not os.path.exists(dev), scratch.listing())
-    d.cli(*ADD, "size", "4M")
+    d.cli(*ADD, "size", "8M")
+    contains(d.log(), "v0: goes on with the record of a dead process")
+    equal(d.json("dev", "config", "show", "v0")["config"]["v0"]["generation"], before)
+    d.cli("dev", "del", "v0")
+    equal(scratch.listing(), ["control.sock", "dev", "lock"])
+    d.cli(*ADD)
+    equal(d.json("dev", "config", "show", "v0")["config"]["v0"]["generation"], 0, "anew")
     d.stop()
     # The folder itself was not the second one's.
     equal(scratch.listing(), [])
@@ -560,13 +569,9 @@ def cpu_of(pid):
 def idle(scratch):
     """100 idle devices: under 2 MiB of private memory each, under 1 % of a processor."""
     d = scratch.daemon()
-    drivers = d.json("driver", "show")["driver"]
-    kinds = d.json("mgmtdev", "show")["mgmtdev"]
-    mgmtdev, attrs = ("blk", " backend ram size 1M") if "blk" in kinds else ("void", "")
     empty = memory_of(d.popen.pid)
-    lines = "".join(f"dev add name i{i} mgmtdev {mgmtdev}{attrs}\n" for i in range(100))
-    if "vhost-user" in drivers:
-        lines += "".join(f"dev bind i{i} driver vhost-user\n" for i in range(100))
+    lines = "".join(f"dev add name i{i} mgmtdev blk backend ram size 1M\n"
+                    f"dev bind i{i} driver vhost-user\n" for i in range(100))
     d.cli("-batch", "-", stdin=lines)
     each = (memory_of(d.popen.pid) - empty) / 100
     # A clock that fires once, waited for by poll().
@@ -577,7 +582,7 @@ def idle(scratch):
     equal(poll.poll(3000), [], "the daemon said something")
     share = (cpu_of(d.popen.pid) - before) / 3e9
     monitor_end.close()
-    print(f"{mgmtdev}: {each:.1f} KiB a device, {100 * share:.3f} % of a processor for 100, "
+    print(f"{each:.1f} KiB a device, {100 * share:.3f} % of a processor for 100, "
           f"{empty} KiB without any")
     check(each < 2048, f"{each} KiB a device")
     check(share < 0.01, f"{100 * share} % of a processor")
