@@ -79,8 +79,8 @@ int vdpa_device_state_fd(struct vdpa_device *vdev, uint32_t slot);
 /**
  * Bring a device into the state of a record.
  *
- * Device part: what the parent saved goes to its load(); after that config bytes that still differ are written as a
- * driver would write them (those that are read-only are the device's own, and stay).
+ * Device part: the parent's load() sees to it.  For a parent without one the config bytes that differ are written as
+ * a driver would write them (those that are read-only are the device's own, and stay).
  *
  * Session part: the device is reset first, then gets features, queues and status; it runs when the status says
  * DRIVER_OK.  The memory map (kept over the reset) is set by the caller before, from the regions.

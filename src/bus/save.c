@@ -177,10 +177,12 @@ static int load_device(struct vdpa_device *vdev, const struct vdpa_state *state,
 	now = calloc(1, state->config_len ? state->config_len : 1);
 	if (!now)
 		return -ENOMEM;
-	err = ops->load && state->blob ? ops->load(vdev, state->blob, ack) : 0;
-	if (err)
-		return vdpa_extack_set(ack, err, "the device refuses its part of the record: %s",
-				       vdpa_extack_text(NULL, err));
+	if (ops->load && state->blob) {
+		err = ops->load(vdev, state->blob, ack);
+		return err ? vdpa_extack_set(ack, err, "the device refuses its part of the record: %s",
+					     vdpa_extack_text(NULL, err))
+			   : 0;
+	}
 	if (ops->set_config && !vdpa_get_config(vdev, 0, now, state->config_len))
 		load_config(vdev, state, now);
 	return 0;

@@ -12,135 +12,8 @@
 #include <unistd.h>
 #include <cmocka.h>
 
-#include "bus/bus.h"
+#include "bus_env.h"
 #include "fail_alloc.h"
-#include "fake_vdev.h"
-#include "loop/loop.h"
-
-#define TIMEOUT_MS 10000
-
-/* A bus with a clock that the test moves. */
-struct env {
-	struct fake_world world;
-	struct fake_mgmtdev mgmt;
-	struct vdpa_bus *bus;
-	uint64_t now;
-	char events[4096];
-	char log[4096];
-};
-
-static uint64_t env_now(void *arg)
-{
-	return ((struct env *)arg)->now;
-}
-
-static void env_event(void *arg, const struct vdpa_event *event)
-{
-	struct env *env = arg;
-	size_t len = strlen(env->events);
-
-	snprintf(env->events + len, sizeof(env->events) - len, "%s:%s%s%s ", event->dev,
-		 event->name, event->text ? "=" : "", event->text ? event->text : "");
-}
-
-static void env_log(void *arg, enum vdpa_log_level level, const char *dev, const char *text)
-{
-	struct env *env = arg;
-	size_t len = strlen(env->log);
-
-	snprintf(env->log + len, sizeof(env->log) - len, "%s: %s\n", dev ? dev : "-", text);
-}
-
-static int env_setup(void **state)
-{
-	struct env *env = calloc(1, sizeof(*env));
-	struct vdpa_bus_config cfg = {.timeout_ms = TIMEOUT_MS, .log = env_log, .log_arg = env};
-
-	assert_non_null(env);
-	fake_world_init(&env->world);
-	fake_mgmtdev_init(&env->mgmt, &env->world);
-	env->now = 1000000000;
-	assert_int_equal(vdpa_bus_alloc(&cfg, &env->bus, NULL), 0);
-	loop_set_clock(bus_loop(env->bus), env_now, env);
-	vdpa_bus_set_event_cb(env->bus, env_event, env);
-	assert_int_equal(vdpa_mgmtdev_register(env->bus, &env->mgmt.mdev, NULL), 0);
-	assert_int_equal(vdpa_driver_register(env->bus, &fake_driver_one, NULL), 0);
-	assert_int_equal(vdpa_driver_register(env->bus, &fake_driver_two, NULL), 0);
-	*state = env;
-	return 0;
-}
-
-static int env_teardown(void **state)
-{
-	struct env *env = *state;
-
-	assert_int_equal(vdpa_bus_free(env->bus), 0);
-	assert_int_equal(env->world.devices, 0);
-	assert_int_equal(poll(&(struct pollfd){.fd = env->mgmt.freed, .events = POLLIN}, 1, 0), 1);
-	fake_mgmtdev_wait_freed(&env->mgmt);
-	fake_mgmtdev_release(&env->mgmt);
-	fake_world_release(&env->world);
-	free(env);
-	return 0;
-}
-
-static int add(struct env *env, const char *name, struct vdpa_result *res)
-{
-	*res = (struct vdpa_result){0};
-	vdpa_dev_add(env->bus, name, "fake", NULL, vdpa_result_done, res);
-	return vdpa_bus_wait(env->bus, res);
-}
-
-static int bind(struct env *env, const char *name, const char *driver, uint32_t flags,
-		struct vdpa_result *res)
-{
-	*res = (struct vdpa_result){0};
-	vdpa_dev_bind(env->bus, name, driver, NULL, flags, vdpa_result_done, res);
-	return vdpa_bus_wait(env->bus, res);
-}
-
-static int unbind(struct env *env, const char *name, uint32_t flags, struct vdpa_result *res)
-{
-	*res = (struct vdpa_result){0};
-	vdpa_dev_unbind(env->bus, name, flags, vdpa_result_done, res);
-	return vdpa_bus_wait(env->bus, res);
-}
-
-static int del(struct env *env, const char *name, uint32_t flags, struct vdpa_result *res)
-{
-	*res = (struct vdpa_result){0};
-	vdpa_dev_del(env->bus, name, flags, vdpa_result_done, res);
-	return vdpa_bus_wait(env->bus, res);
-}
-
-static struct vdpa_attrs *attrs(const char *key, const char *value)
-{
-	struct vdpa_attrs *a = vdpa_attrs_alloc();
-
-	assert_non_null(a);
-	assert_int_equal(vdpa_attrs_add(a, key, value, NULL, NULL), 0);
-	return a;
-}
-
-/* Let everything that is posted arrive: a verb that goes through the device's lane comes behind it.
- */
-static void settle(struct env *env, const char *name)
-{
-	struct vdpa_result res = {0};
-	struct fake_info info;
-
-	fake_info_init(&info);
-	vdpa_dev_config_show(env->bus, name, &info.info, vdpa_result_done, &res);
-	assert_int_equal(vdpa_bus_wait(env->bus, &res), 0);
-	while (poll(&(struct pollfd){.fd = vdpa_bus_fd(env->bus), .events = POLLIN}, 1, 0) > 0)
-		vdpa_bus_dispatch(env->bus, 0);
-}
-
-static void pass_time(struct env *env, uint64_t ms)
-{
-	env->now += ms * 1000000;
-	vdpa_bus_dispatch(env->bus, 0);
-}
 
 /* ---- the life of a device */
 
@@ -149,14 +22,14 @@ static void test_bus_life_of_a_device(void **state)
 	struct env *env = *state;
 	struct vdpa_result res;
 
-	assert_int_equal(add(env, "disk0", &res), 0);
+	assert_int_equal(env_add(env, "disk0", &res), 0);
 	assert_non_null(vdpa_dev_find(env->bus, "disk0"));
-	assert_int_equal(bind(env, "disk0", "one", 0, &res), 0);
+	assert_int_equal(env_bind(env, "disk0", "one", 0, &res), 0);
 	assert_ptr_equal(vdpa_device_driver(vdpa_dev_find(env->bus, "disk0")), &fake_driver_one);
-	assert_int_equal(unbind(env, "disk0", 0, &res), 0);
+	assert_int_equal(env_unbind(env, "disk0", 0, &res), 0);
 	assert_null(vdpa_device_driver(vdpa_dev_find(env->bus, "disk0")));
-	settle(env, "disk0");
-	assert_int_equal(del(env, "disk0", 0, &res), 0);
+	env_settle(env, "disk0");
+	assert_int_equal(env_del(env, "disk0", 0, &res), 0);
 	assert_int_equal(env->world.devices, 0);
 	assert_null(vdpa_dev_find(env->bus, "disk0"));
 	assert_true(FAKE_SAW(&env->world, "dev_add", "one.match", "reset", "one.probe",
@@ -190,8 +63,8 @@ static void test_bus_refusals_say_why(void **state)
 	struct env *env = *state;
 	struct vdpa_result res;
 
-	assert_int_equal(add(env, "-x", &res), -EINVAL);
-	assert_int_equal(bind(env, "disk0", "one", 0, &res), -ENODEV);
+	assert_int_equal(env_add(env, "-x", &res), -EINVAL);
+	assert_int_equal(env_bind(env, "disk0", "one", 0, &res), -ENODEV);
 	assert_string_equal(res.ack.msg, "no device 'disk0'");
 	res = (struct vdpa_result){0};
 	vdpa_dev_add(env->bus, "disk0", "nobody", NULL, vdpa_result_done, &res);
@@ -199,13 +72,13 @@ static void test_bus_refusals_say_why(void **state)
 	assert_int_equal(vdpa_bus_wait(env->bus, &res), -ENOENT);
 	assert_string_equal(res.ack.msg, "no management device 'nobody': there are 'fake'");
 	res = (struct vdpa_result){0};
-	vdpa_dev_add(env->bus, "disk0", "fake", attrs("sizes", "1"), vdpa_result_done, &res);
+	vdpa_dev_add(env->bus, "disk0", "fake", env_attrs("sizes", "1"), vdpa_result_done, &res);
 	assert_int_equal(vdpa_bus_wait(env->bus, &res), -EINVAL);
-	assert_int_equal(add(env, "disk0", &res), 0);
-	assert_int_equal(add(env, "disk0", &res), -EEXIST);
-	assert_int_equal(bind(env, "disk0", "three", 0, &res), -ENOENT);
+	assert_int_equal(env_add(env, "disk0", &res), 0);
+	assert_int_equal(env_add(env, "disk0", &res), -EEXIST);
+	assert_int_equal(env_bind(env, "disk0", "three", 0, &res), -ENOENT);
 	assert_string_equal(res.ack.msg, "no driver 'three': there are 'one', 'two'");
-	assert_int_equal(unbind(env, "disk0", 0, &res), -EINVAL);
+	assert_int_equal(env_unbind(env, "disk0", 0, &res), -EINVAL);
 	assert_string_equal(res.ack.msg, "'disk0' is not bound");
 }
 
@@ -222,7 +95,7 @@ static void test_bus_failed_add_leaves_nothing(void **state)
 	assert_int_equal(res.err, -EIO);
 	assert_string_equal(res.ack.msg, "no more fakes");
 	env->world.fail = NULL;
-	assert_int_equal(add(env, "disk0", &res), 0);
+	assert_int_equal(env_add(env, "disk0", &res), 0);
 }
 
 static void test_bus_failed_probe_leaves_it_unbound(void **state)
@@ -230,15 +103,15 @@ static void test_bus_failed_probe_leaves_it_unbound(void **state)
 	struct env *env = *state;
 	struct vdpa_result res;
 
-	assert_int_equal(add(env, "disk0", &res), 0);
+	assert_int_equal(env_add(env, "disk0", &res), 0);
 	env->world.fail_err = -EACCES;
 	env->world.fail = "one.probe";
-	assert_int_equal(bind(env, "disk0", "one", 0, &res), -EACCES);
+	assert_int_equal(env_bind(env, "disk0", "one", 0, &res), -EACCES);
 	assert_string_equal(res.ack.msg, "driver 'one' does not take 'disk0': Permission denied");
 	assert_true(FAKE_SAW(&env->world, "one.probe", "reset"));
 	env->world.fail = "one.match";
-	assert_int_equal(bind(env, "disk0", "one", 0, &res), -EACCES);
-	assert_int_equal(bind(env, "disk0", "two", 0, &res), 0);
+	assert_int_equal(env_bind(env, "disk0", "one", 0, &res), -EACCES);
+	assert_int_equal(env_bind(env, "disk0", "two", 0, &res), 0);
 	/* Nobody counts as a user of "one" any more. */
 	assert_int_equal(vdpa_driver_unregister(env->bus, &fake_driver_one), 0);
 	assert_int_equal(vdpa_driver_unregister(env->bus, &fake_driver_two), -EBUSY);
@@ -249,22 +122,22 @@ static void test_bus_provisioned_features(void **state)
 	struct env *env = *state;
 	struct vdpa_result res = {0};
 
-	vdpa_dev_add(env->bus, "a", "fake", attrs("features", "0x100000200"), vdpa_result_done,
+	vdpa_dev_add(env->bus, "a", "fake", env_attrs("features", "0x100000200"), vdpa_result_done,
 		     &res);
 	assert_int_equal(vdpa_bus_wait(env->bus, &res), 0);
 	assert_int_equal(vdpa_get_device_features(vdpa_dev_find(env->bus, "a")), 0x100000200);
 	res = (struct vdpa_result){0};
-	vdpa_dev_add(env->bus, "b", "fake", attrs("features", "0x200"), vdpa_result_done, &res);
+	vdpa_dev_add(env->bus, "b", "fake", env_attrs("features", "0x200"), vdpa_result_done, &res);
 	assert_int_equal(vdpa_bus_wait(env->bus, &res), -EINVAL);
 	assert_non_null(strstr(res.ack.msg, "VERSION_1"));
 	res = (struct vdpa_result){0};
-	vdpa_dev_add(env->bus, "b", "fake", attrs("features", "0x100000020"), vdpa_result_done,
+	vdpa_dev_add(env->bus, "b", "fake", env_attrs("features", "0x100000020"), vdpa_result_done,
 		     &res);
 	assert_int_equal(vdpa_bus_wait(env->bus, &res), -EINVAL);
 	assert_non_null(strstr(res.ack.msg, "does not offer feature RO"));
 	/* Only "a" is left. */
-	settle(env, "a");
-	assert_int_equal(del(env, "a", 0, &res), 0);
+	env_settle(env, "a");
+	assert_int_equal(env_del(env, "a", 0, &res), 0);
 	assert_int_equal(env->world.devices, 0);
 }
 
@@ -276,15 +149,32 @@ static void test_bus_rebind_keeps_the_device_part(void **state)
 	struct vdpa_result res;
 	struct fake_vdev *fake;
 
-	assert_int_equal(add(env, "disk0", &res), 0);
-	assert_int_equal(bind(env, "disk0", "one", 0, &res), 0);
+	assert_int_equal(env_add(env, "disk0", &res), 0);
+	assert_int_equal(env_bind(env, "disk0", "one", 0, &res), 0);
 	fake = fake_of(env->world.last);
 	fake->learned = 42;
+	assert_int_equal(env_unbind(env, "disk0", 0, &res), 0);
+	assert_int_equal(fake->learned, 42);
+	assert_int_equal(env_bind(env, "disk0", "two", 0, &res), 0);
+	assert_int_equal(fake->learned, 42);
+}
+
+static void test_bus_rebind_keeps_config_without_load(void **state)
+{
+	struct env *env = *state;
+	struct vdpa_config_ops ops = fake_ops;
+	struct fake_vdev *fake = fake_vdev_alloc(&env->world, "own0");
+	struct vdpa_result res;
+
+	ops.save = NULL;
+	ops.load = NULL;
+	fake->vdev.ops = &ops;
+	assert_int_equal(vdpa_register_device(env->bus, &fake->vdev, NULL), 0);
+	assert_int_equal(env_bind(env, "own0", "one", 0, &res), 0);
 	fake->config[FAKE_CONFIG_SIZE - 1] = 7;
-	assert_int_equal(unbind(env, "disk0", 0, &res), 0);
-	assert_int_equal(fake->learned, 42);
-	assert_int_equal(bind(env, "disk0", "two", 0, &res), 0);
-	assert_int_equal(fake->learned, 42);
+	assert_int_equal(env_unbind(env, "own0", 0, &res), 0);
+	assert_int_equal(env_bind(env, "own0", "two", 0, &res), 0);
+	assert_true(FAKE_SAW(&env->world, "one.remove", "reset", "set_config", "two.probe"));
 	assert_int_equal(fake->config[FAKE_CONFIG_SIZE - 1], 7);
 	assert_int_equal(fake->config[0], 8);
 }
@@ -294,21 +184,21 @@ static void test_bus_in_use_needs_force(void **state)
 	struct env *env = *state;
 	struct vdpa_result res;
 
-	assert_int_equal(add(env, "disk0", &res), 0);
-	assert_int_equal(bind(env, "disk0", "one", 0, &res), 0);
+	assert_int_equal(env_add(env, "disk0", &res), 0);
+	assert_int_equal(env_bind(env, "disk0", "one", 0, &res), 0);
 	env->world.in_use = true;
-	assert_int_equal(unbind(env, "disk0", 0, &res), 0);
-	assert_int_equal(bind(env, "disk0", "two", 0, &res), -EBUSY);
+	assert_int_equal(env_unbind(env, "disk0", 0, &res), 0);
+	assert_int_equal(env_bind(env, "disk0", "two", 0, &res), -EBUSY);
 	assert_string_equal(res.ack.msg,
 			    "'disk0' may still be in use by a client of 'one' (the guest "
 			    "'vm7' has mounted it): 'force' binds it all the same");
 	/* Back to the same driver is no harm, and forgets it. */
-	assert_int_equal(bind(env, "disk0", "one", 0, &res), 0);
-	assert_int_equal(unbind(env, "disk0", 0, &res), 0);
-	assert_int_equal(bind(env, "disk0", "two", VDPA_FORCE, &res), 0);
+	assert_int_equal(env_bind(env, "disk0", "one", 0, &res), 0);
+	assert_int_equal(env_unbind(env, "disk0", 0, &res), 0);
+	assert_int_equal(env_bind(env, "disk0", "two", VDPA_FORCE, &res), 0);
 	env->world.in_use = false;
-	assert_int_equal(unbind(env, "disk0", 0, &res), 0);
-	assert_int_equal(bind(env, "disk0", "one", 0, &res), 0);
+	assert_int_equal(env_unbind(env, "disk0", 0, &res), 0);
+	assert_int_equal(env_bind(env, "disk0", "one", 0, &res), 0);
 }
 
 static void test_bus_driver_may_refuse_to_let_go(void **state)
@@ -316,16 +206,16 @@ static void test_bus_driver_may_refuse_to_let_go(void **state)
 	struct env *env = *state;
 	struct vdpa_result res;
 
-	assert_int_equal(add(env, "disk0", &res), 0);
-	assert_int_equal(bind(env, "disk0", "one", 0, &res), 0);
+	assert_int_equal(env_add(env, "disk0", &res), 0);
+	assert_int_equal(env_bind(env, "disk0", "one", 0, &res), 0);
 	env->world.refuse_remove = true;
-	assert_int_equal(unbind(env, "disk0", 0, &res), -EBUSY);
+	assert_int_equal(env_unbind(env, "disk0", 0, &res), -EBUSY);
 	assert_string_equal(res.ack.msg, "the file is open");
-	assert_int_equal(del(env, "disk0", 0, &res), -EBUSY);
+	assert_int_equal(env_del(env, "disk0", 0, &res), -EBUSY);
 	assert_ptr_equal(vdpa_device_driver(vdpa_dev_find(env->bus, "disk0")), &fake_driver_one);
-	assert_int_equal(unbind(env, "disk0", VDPA_FORCE, &res), 0);
-	assert_int_equal(bind(env, "disk0", "one", 0, &res), 0);
-	assert_int_equal(del(env, "disk0", VDPA_FORCE, &res), 0);
+	assert_int_equal(env_unbind(env, "disk0", VDPA_FORCE, &res), 0);
+	assert_int_equal(env_bind(env, "disk0", "one", 0, &res), 0);
+	assert_int_equal(env_del(env, "disk0", VDPA_FORCE, &res), 0);
 	assert_int_equal(env->world.devices, 0);
 }
 
@@ -340,13 +230,13 @@ static void test_bus_default_driver(void **state)
 	assert_int_equal(vdpa_driver_set_default(env->bus, "blk", "three", &ack), -ENOENT);
 	assert_int_equal(vdpa_driver_set_default(env->bus, "blob", "one", NULL), -ENOENT);
 	assert_int_equal(vdpa_driver_set_default(env->bus, "blk", "one", NULL), 0);
-	assert_int_equal(add(env, "disk0", &res), 0);
+	assert_int_equal(env_add(env, "disk0", &res), 0);
 	assert_ptr_equal(vdpa_device_driver(vdpa_dev_find(env->bus, "disk0")), &fake_driver_one);
 
 	/* The device is there although the rule could not be followed, and the result says so. */
 	env->world.fail_err = -EACCES;
 	env->world.fail = "one.probe";
-	assert_int_equal(add(env, "disk1", &res), 0);
+	assert_int_equal(env_add(env, "disk1", &res), 0);
 	assert_string_equal(res.ack.msg,
 			    "'disk1' was added, but not bound to 'one': driver 'one' does "
 			    "not take 'disk1': Permission denied");
@@ -355,7 +245,7 @@ static void test_bus_default_driver(void **state)
 
 	env->world.fail = NULL;
 	assert_int_equal(vdpa_driver_set_default(env->bus, "blk", NULL, NULL), 0);
-	assert_int_equal(add(env, "disk2", &res), 0);
+	assert_int_equal(env_add(env, "disk2", &res), 0);
 	assert_null(vdpa_device_driver(vdpa_dev_find(env->bus, "disk2")));
 }
 
@@ -366,7 +256,7 @@ static void test_bus_registered_devices_follow_the_rule(void **state)
 
 	assert_int_equal(vdpa_driver_set_default(env->bus, "blk", "two", NULL), 0);
 	assert_int_equal(vdpa_register_device(env->bus, &fake->vdev, NULL), 0);
-	settle(env, "own0");
+	env_settle(env, "own0");
 	assert_ptr_equal(vdpa_device_driver(&fake->vdev), &fake_driver_two);
 	assert_ptr_equal(vdpa_device_bus(&fake->vdev), env->bus);
 }
@@ -378,33 +268,33 @@ static void test_bus_deadline(void **state)
 	struct vdpa_result res, late = {0}, behind = {0};
 	struct env *env = *state;
 
-	assert_int_equal(add(env, "disk0", &res), 0);
-	assert_int_equal(bind(env, "disk0", "one", 0, &res), 0);
+	assert_int_equal(env_add(env, "disk0", &res), 0);
+	assert_int_equal(env_bind(env, "disk0", "one", 0, &res), 0);
 	env->world.hang = "one.remove";
 	vdpa_dev_unbind(env->bus, "disk0", 0, vdpa_result_done, &late);
 	fake_gate_wait_entered(&env->world.gate);
-	pass_time(env, TIMEOUT_MS - 1);
+	env_pass_time(env, ENV_TIMEOUT_MS - 1);
 	assert_false(late.done);
 	vdpa_dev_bind(env->bus, "disk0", "two", NULL, 0, vdpa_result_done, &behind);
-	pass_time(env, 1);
+	env_pass_time(env, 1);
 	assert_true(late.done);
 	assert_int_equal(late.err, -ETIMEDOUT);
 	assert_string_equal(late.ack.msg, "'disk0' is still busy with 'unbind' after 10 s; "
 					  "'dev del disk0 force' removes it");
 	assert_false(behind.done);
 	/* What has not begun will not happen later. */
-	pass_time(env, TIMEOUT_MS);
+	env_pass_time(env, ENV_TIMEOUT_MS);
 	assert_int_equal(behind.err, -ETIMEDOUT);
 	assert_non_null(strstr(behind.ack.msg, "still busy with 'unbind'"));
 
 	/* The late result counts, though nobody hears of it. */
 	late.done = false;
 	fake_gate_open(&env->world.gate);
-	settle(env, "disk0");
+	env_settle(env, "disk0");
 	assert_false(late.done);
 	assert_null(vdpa_device_driver(vdpa_dev_find(env->bus, "disk0")));
-	assert_int_equal(bind(env, "disk0", "two", 0, &res), 0);
-	settle(env, "disk0");
+	assert_int_equal(env_bind(env, "disk0", "two", 0, &res), 0);
+	env_settle(env, "disk0");
 	assert_string_equal(env->events, "disk0:dev-add disk0:bind=one disk0:stuck=unbind "
 					 "disk0:unbind=one disk0:bind=two ");
 }
@@ -414,14 +304,14 @@ static void test_bus_late_bind_is_bound(void **state)
 	struct vdpa_result res, late = {0};
 	struct env *env = *state;
 
-	assert_int_equal(add(env, "disk0", &res), 0);
+	assert_int_equal(env_add(env, "disk0", &res), 0);
 	env->world.hang = "one.probe";
 	vdpa_dev_bind(env->bus, "disk0", "one", NULL, 0, vdpa_result_done, &late);
 	fake_gate_wait_entered(&env->world.gate);
-	pass_time(env, TIMEOUT_MS);
+	env_pass_time(env, ENV_TIMEOUT_MS);
 	assert_int_equal(late.err, -ETIMEDOUT);
 	fake_gate_open(&env->world.gate);
-	settle(env, "disk0");
+	env_settle(env, "disk0");
 	assert_ptr_equal(vdpa_device_driver(vdpa_dev_find(env->bus, "disk0")), &fake_driver_one);
 }
 
@@ -430,8 +320,8 @@ static void test_bus_force_del_of_a_hanging_device(void **state)
 	struct vdpa_result res, hangs = {0}, waits = {0}, gone = {0};
 	struct env *env = *state;
 
-	assert_int_equal(add(env, "disk0", &res), 0);
-	assert_int_equal(bind(env, "disk0", "one", 0, &res), 0);
+	assert_int_equal(env_add(env, "disk0", &res), 0);
+	assert_int_equal(env_bind(env, "disk0", "one", 0, &res), 0);
 	env->world.hang = "one.remove";
 	vdpa_dev_unbind(env->bus, "disk0", 0, vdpa_result_done, &hangs);
 	fake_gate_wait_entered(&env->world.gate);
@@ -444,9 +334,9 @@ static void test_bus_force_del_of_a_hanging_device(void **state)
 	assert_false(gone.done);
 
 	/* The name is free at once. */
-	assert_int_equal(add(env, "disk0", &res), 0);
+	assert_int_equal(env_add(env, "disk0", &res), 0);
 	assert_int_equal(env->world.devices, 2);
-	pass_time(env, TIMEOUT_MS);
+	env_pass_time(env, ENV_TIMEOUT_MS);
 	assert_true(gone.done);
 	assert_int_equal(gone.err, 0);
 	assert_int_equal(hangs.err, -ETIMEDOUT);
@@ -455,7 +345,7 @@ static void test_bus_force_del_of_a_hanging_device(void **state)
 	fake_gate_open(&env->world.gate);
 	while (env->world.devices != 1)
 		assert_int_equal(vdpa_bus_dispatch(env->bus, -1), 0);
-	settle(env, "disk0");
+	env_settle(env, "disk0");
 	assert_int_equal(vdpa_driver_unregister(env->bus, &fake_driver_one), 0);
 	assert_true(FAKE_SAW(&env->world, "one.remove", "reset", "free"));
 }
@@ -469,9 +359,9 @@ static void test_bus_force_del_while_it_is_made(void **state)
 	vdpa_dev_add(env->bus, "disk0", "fake", NULL, vdpa_result_done, &made);
 	fake_gate_wait_entered(&env->world.gate);
 	assert_null(vdpa_dev_find(env->bus, "disk0"));
-	assert_int_equal(add(env, "disk0", &res), -EEXIST);
+	assert_int_equal(env_add(env, "disk0", &res), -EEXIST);
 	vdpa_dev_del(env->bus, "disk0", VDPA_FORCE, vdpa_result_done, &gone);
-	assert_int_equal(add(env, "disk0", &res), 0);
+	assert_int_equal(env_add(env, "disk0", &res), 0);
 	fake_gate_open(&env->world.gate);
 	assert_int_equal(vdpa_bus_wait(env->bus, &made), -ECANCELED);
 	assert_int_equal(vdpa_bus_wait(env->bus, &gone), 0);
@@ -486,15 +376,15 @@ static void test_bus_add_that_comes_late_is_undone(void **state)
 	env->world.hang = "dev_add";
 	vdpa_dev_add(env->bus, "disk0", "fake", NULL, vdpa_result_done, &made);
 	fake_gate_wait_entered(&env->world.gate);
-	pass_time(env, TIMEOUT_MS);
+	env_pass_time(env, ENV_TIMEOUT_MS);
 	assert_int_equal(made.err, -ETIMEDOUT);
-	assert_int_equal(add(env, "disk0", &res), -EEXIST);
+	assert_int_equal(env_add(env, "disk0", &res), -EEXIST);
 	fake_gate_open(&env->world.gate);
-	while (add(env, "disk0", &res) == -EEXIST)
+	while (env_add(env, "disk0", &res) == -EEXIST)
 		;
 	assert_int_equal(res.err, 0);
-	settle(env, "disk0");
-	assert_int_equal(del(env, "disk0", 0, &res), 0);
+	env_settle(env, "disk0");
+	assert_int_equal(env_del(env, "disk0", 0, &res), 0);
 	while (env->world.devices)
 		assert_int_equal(vdpa_bus_dispatch(env->bus, -1), 0);
 }
@@ -576,7 +466,7 @@ static void test_bus_several_in_one_process(void **state)
 	fake_mgmtdev_init(&mgmt, &env->world);
 	assert_int_equal(vdpa_bus_alloc(NULL, &other, NULL), 0);
 	assert_int_equal(vdpa_mgmtdev_register(other, &mgmt.mdev, NULL), 0);
-	assert_int_equal(add(env, "disk0", &res), 0);
+	assert_int_equal(env_add(env, "disk0", &res), 0);
 	assert_null(vdpa_dev_find(other, "disk0"));
 	res = (struct vdpa_result){0};
 	vdpa_dev_add(other, "disk0", "fake", NULL, vdpa_result_done, &res);
@@ -599,7 +489,7 @@ static void test_bus_registries_refuse_doubles(void **state)
 	assert_string_equal(ack.msg, "driver 'none' has no 'probe'");
 	assert_int_equal(vdpa_driver_unregister(env->bus, &none), -ENOENT);
 	assert_int_equal(vdpa_mgmtdev_register(env->bus, &env->mgmt.mdev, NULL), -EEXIST);
-	assert_int_equal(add(env, "disk0", &res), 0);
+	assert_int_equal(env_add(env, "disk0", &res), 0);
 	assert_int_equal(vdpa_mgmtdev_unregister(env->bus, &env->mgmt.mdev, NULL), -EBUSY);
 }
 
@@ -653,9 +543,9 @@ static void test_bus_verbs_out_of_memory(void **state)
 		failed = fail_alloc_done();
 		vdpa_bus_wait(env->bus, &res);
 		if (!res.err)
-			assert_int_equal(del(env, "disk0", 0, &res), 0);
+			assert_int_equal(env_del(env, "disk0", 0, &res), 0);
 	}
-	assert_int_equal(add(env, "disk0", &res), 0);
+	assert_int_equal(env_add(env, "disk0", &res), 0);
 	n = 1;
 	for (bool failed = true; failed; n++) {
 		res = (struct vdpa_result){0};
@@ -665,11 +555,11 @@ static void test_bus_verbs_out_of_memory(void **state)
 		vdpa_bus_wait(env->bus, &res);
 		assert_true(res.err == 0 || res.err == -ENOMEM);
 		if (!res.err)
-			assert_int_equal(unbind(env, "disk0", 0, &res), 0);
+			assert_int_equal(env_unbind(env, "disk0", 0, &res), 0);
 	}
 	n = 1;
 	for (bool failed = true; failed; n++) {
-		struct vdpa_attrs *size = attrs("size", "4K");
+		struct vdpa_attrs *size = env_attrs("size", "4K");
 
 		res = (struct vdpa_result){0};
 		fail_alloc_nth(n);
@@ -690,7 +580,7 @@ static void test_bus_run_dir(void **state)
 	struct vdpa_bus *bus;
 	struct stat st;
 
-	assert_int_equal(add(env, "disk0", &res), 0);
+	assert_int_equal(env_add(env, "disk0", &res), 0);
 	assert_int_equal(
 		vdpa_device_path(vdpa_dev_find(env->bus, "disk0"), "x", path, sizeof(path)),
 		-ENOENT);
@@ -723,6 +613,7 @@ int main(void)
 		BUS_TEST(test_bus_failed_probe_leaves_it_unbound),
 		BUS_TEST(test_bus_provisioned_features),
 		BUS_TEST(test_bus_rebind_keeps_the_device_part),
+		BUS_TEST(test_bus_rebind_keeps_config_without_load),
 		BUS_TEST(test_bus_in_use_needs_force),
 		BUS_TEST(test_bus_driver_may_refuse_to_let_go),
 		BUS_TEST(test_bus_default_driver),
