@@ -6,13 +6,15 @@ BUILD ?= build
 MESON_ARGS ?=
 # `make check PEERS=no` leaves out what needs guests and peers.
 PEERS ?= yes
+# The guest of the demo: uml (user-mode Linux), or qemu.
+GUEST ?= uml
 # What goes to `meson test`: names of tests, or options.
 T ?=
 
 suites := $(if $(filter no,$(PEERS)),--no-suite interop)
 group := $(if $(filter no,$(PEERS)),build,all)
 
-.PHONY: all build deps-build deps-all check bench install clean distclean help
+.PHONY: all build deps-build deps-all demo check bench install clean distclean help
 
 all: build
 
@@ -24,6 +26,9 @@ $(BUILD)/build.ninja: | deps-build
 
 build: deps-build $(BUILD)/build.ninja
 	@ninja -C $(BUILD)
+
+demo: deps-all build
+	@GUEST=$(GUEST) scripts/demo $(BUILD)
 
 check: deps-$(group) build
 	@scripts/check $(BUILD) $(suites) $(T)
@@ -43,6 +48,7 @@ distclean: clean
 
 help:
 	@echo "make            build in $(BUILD)/ (installs missing packages first)"
+	@echo "make demo       a guest's disk over vhost-user, then a file of this host; GUEST=qemu for QEMU"
 	@echo "make check      run all tests; PEERS=no leaves out guests and peers, T=NAME picks one"
 	@echo "make bench      run the benchmarks"
 	@echo "make install    install (DESTDIR is honoured; MESON_ARGS=--prefix=/usr on the first make)"
