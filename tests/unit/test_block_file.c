@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/loop.h>
 #include <semaphore.h>
 #include <setjmp.h>
 #include <signal.h>
@@ -10,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/uio.h>
@@ -555,6 +557,83 @@ static void test_file_grows_and_is_never_cut(void **state)
 	brig_close(&rig);
 }
 
+/* ---- a block device */
+
+/* The disk as a loop device with 4096-byte sectors, in `path`; goes when the descriptor is closed.
+ */
+static int open_loop(void)
+{
+	struct loop_config cfg = {.block_size = 4096, .info.lo_flags = LO_FLAGS_AUTOCLEAR};
+	int control = open("/dev/loop-control", O_RDWR | O_CLOEXEC), num, fd = -1;
+
+	cfg.fd = (uint32_t)open(path, O_RDWR | O_CLOEXEC);
+	num = control < 0 ? -1 : ioctl(control, LOOP_CTL_GET_FREE);
+	if (num >= 0) {
+		snprintf(path, sizeof(path), "/dev/loop%d", num);
+		fd = open(path, O_RDWR | O_CLOEXEC);
+	}
+	if (fd >= 0 && ioctl(fd, LOOP_CONFIGURE, &cfg)) {
+		close(fd);
+		fd = -1;
+	}
+	if (control >= 0)
+		close(control);
+	close((int)cfg.fd);
+	return fd;
+}
+
+static void block_device(void)
+{
+	uint8_t *buf = malloc(DISK_SIZE);
+	struct block_rig rig;
+	int fd;
+
+	assert_non_null(buf);
+	stress("block-size 4096", 1);
+	stress("direct on", 4096);
+	stress("direct on aio threads", 512);
+	assert_refused("direct on block-size 512", -EINVAL, "needs 'block-size 4096' at least");
+	assert_refused("size 2M", -EINVAL, "has 1048576 bytes, not 2097152");
+	must_open(&rig, "direct on");
+	assert_int_equal(rig.block->info.block_size, 4096);
+	memset(buf, 1, DISK_SIZE);
+	assert_int_equal(brig_do(&rig, BLOCK_WRITE, 0, 0, buf, DISK_SIZE), 0);
+	if (rig.block->info.discard)
+		assert_int_equal(brig_do(&rig, BLOCK_DISCARD, 0, 0, NULL, DISK_SIZE / 2), 0);
+	for (uint32_t flags = 0; flags <= BLOCK_UNMAP; flags += BLOCK_UNMAP) {
+		assert_int_equal(brig_do(&rig, BLOCK_WRITE, 0, 0, buf, DISK_SIZE), 0);
+		assert_int_equal(
+			brig_do(&rig, BLOCK_WRITE_ZEROES, flags, DISK_SIZE / 2, NULL, 4096), 0);
+		assert_int_equal(brig_do(&rig, BLOCK_READ, 0, DISK_SIZE / 2, buf, 8192), 0);
+		assert_int_equal(buf[0] | buf[4095], 0);
+		assert_int_equal(buf[4096] & buf[8191], 1);
+		memset(buf, 1, 4096);
+	}
+	assert_int_equal(brig_do(&rig, BLOCK_FLUSH, 0, 0, NULL, 0), 0);
+	brig_close(&rig);
+	/* As if a file system were mounted from it. */
+	fd = open(path, O_RDWR | O_EXCL | O_CLOEXEC);
+	assert_true(fd >= 0);
+	assert_refused("", -EBUSY, "in use by this host");
+	close(fd);
+	free(buf);
+}
+
+static void test_file_on_a_block_device(void **state)
+{
+	char old[sizeof(path)];
+	int fd;
+
+	memcpy(old, path, sizeof(path));
+	fd = open_loop();
+	if (fd >= 0)
+		block_device();
+	else
+		print_message("left out: this process may not make loop devices\n");
+	close(fd);
+	memcpy(path, old, sizeof(path));
+}
+
 /* ---- open */
 
 static void test_file_lock_keeps_others_out(void **state)
@@ -713,6 +792,7 @@ int main(void)
 		TEST(test_file_discard_gives_room_back),
 		TEST(test_file_writes_zeroes_where_there_is_no_fallocate),
 		TEST(test_file_grows_and_is_never_cut),
+		TEST(test_file_on_a_block_device),
 		TEST(test_file_lock_keeps_others_out),
 		TEST(test_file_refusals_say_what_is_wrong),
 		TEST(test_file_takes_a_descriptor),
