@@ -58,7 +58,6 @@ struct block_io {
 
 	/* The backend's, while the request is under way. */
 	struct block_queue *queue;
-	TAILQ_ENTRY(block_io) entry; /* all of the queue */
 	STAILQ_ENTRY(block_io) wait; /* for room, or for a thread */
 	uint64_t pos;                /* bytes done */
 	uint64_t mark;               /* FLUSH: what it covers */
@@ -92,8 +91,7 @@ struct block_ops {
 		      struct block_queue **ret, struct vdpa_extack *ack);
 	void (*detach)(struct block_queue *queue);
 	int (*submit)(struct block_queue *queue, struct block_io *io);
-	void (*kick)(struct block_queue *queue);   /* Optional: submit holds nothing back. */
-	void (*cancel)(struct block_queue *queue); /* Optional: nothing takes long. */
+	void (*kick)(struct block_queue *queue); /* Optional: submit holds nothing back. */
 };
 
 /* Embedded in the backend's own. */
@@ -197,13 +195,6 @@ static inline void block_kick(struct block_queue *queue)
 {
 	if (queue->ops->kick)
 		queue->ops->kick(queue);
-}
-
-/* What has not begun is done with -ECANCELED at once, what can be interrupted soon. */
-static inline void block_cancel(struct block_queue *queue)
-{
-	if (queue->ops->cancel)
-		queue->ops->cancel(queue);
 }
 
 /* ---- for backends */

@@ -76,7 +76,6 @@ static int file_attach(struct block *block, struct worker *worker, struct lane_p
 	fq->file = file;
 	fq->worker = worker;
 	fq->pool = pool;
-	TAILQ_INIT(&fq->busy);
 	if (file->uring)
 		err = uring_get(worker, &fq->uring);
 	if (err && file->must_uring) {
@@ -108,5 +107,4 @@ const struct block_ops file_block_ops = {
 	.detach = file_detach,
 	.submit = file_submit,
 	.kick = file_kick,
-	.cancel = file_cancel,
 };

@@ -61,12 +61,11 @@ struct file_queue {
 	struct file *file;
 	struct worker *worker;
 	struct lane_pool *pool;
-	struct uring *uring;         /* NULL: threads do everything */
-	struct threads *threads;     /* made when first needed */
-	TAILQ_HEAD(, block_io) busy; /* with an engine */
-	unsigned int misses;         /* inline reads in a row that found nothing */
-	unsigned int skip;           /* reads that go to the engine at once */
-	uint64_t write_after;        /* monotonic ns: no inline write before */
+	struct uring *uring;     /* NULL: threads do everything */
+	struct threads *threads; /* made when first needed */
+	unsigned int misses;     /* inline reads in a row that found nothing */
+	unsigned int skip;       /* reads that go to the engine at once */
+	uint64_t write_after;    /* monotonic ns: no inline write before */
 };
 
 #define to_file(b)       container_of(b, struct file, block)
@@ -81,7 +80,6 @@ uint64_t file_present_size(const struct file *file);
 /* file_io.c */
 int file_submit(struct block_queue *queue, struct block_io *io);
 void file_kick(struct block_queue *queue);
-void file_cancel(struct block_queue *queue);
 /* Engines: the request has transferred res bytes, or ended with an error. */
 void file_io_result(struct block_io *io, int res);
 /* Engines: the request has ended. */

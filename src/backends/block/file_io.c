@@ -82,7 +82,6 @@ static int start_threads(struct file_queue *fq, struct block_io *io)
 		if (err)
 			return err;
 	}
-	TAILQ_INSERT_TAIL(&fq->busy, io, entry);
 	threads_add(fq->threads, io);
 	return BLOCK_PENDING;
 }
@@ -93,7 +92,6 @@ static int start(struct file_queue *fq, struct block_io *io)
 
 	if (!fq->uring || !(data ? file_io_aligned(fq->file, io) : io->op == BLOCK_FLUSH))
 		return start_threads(fq, io);
-	TAILQ_INSERT_TAIL(&fq->busy, io, entry);
 	uring_add(fq->uring, io);
 	return BLOCK_PENDING;
 }
@@ -122,12 +120,10 @@ void file_io_end(struct block_io *io, int err)
 {
 	struct file_queue *fq = to_file_queue(io->queue);
 
-	TAILQ_REMOVE(&fq->busy, io, entry);
 	free(io->rest);
 	io->rest = NULL;
 	if (io->op == BLOCK_FLUSH) {
-		if (err != -ECANCELED)
-			mark_synced(fq->file, io->mark, err);
+		mark_synced(fq->file, io->mark, err);
 	} else if (io->op != BLOCK_READ) {
 		mark_written(fq->file);
 	}
@@ -140,12 +136,9 @@ static void again(struct block_io *io, bool threads)
 	struct file_queue *fq = to_file_queue(io->queue);
 	int err;
 
-	TAILQ_REMOVE(&fq->busy, io, entry);
 	err = threads ? start_threads(fq, io) : start(fq, io);
-	if (err != BLOCK_PENDING) {
-		TAILQ_INSERT_TAIL(&fq->busy, io, entry);
+	if (err != BLOCK_PENDING)
 		file_io_end(io, err);
-	}
 }
 
 void file_io_result(struct block_io *io, int res)
@@ -296,18 +289,4 @@ void file_kick(struct block_queue *queue)
 
 	if (fq->uring)
 		uring_kick(fq->uring);
-}
-
-void file_cancel(struct block_queue *queue)
-{
-	struct file_queue *fq = to_file_queue(queue);
-	struct block_io *io, *next;
-
-	if (fq->threads)
-		threads_cancel(fq->threads);
-	for (io = TAILQ_FIRST(&fq->busy); io && fq->uring; io = next) {
-		next = TAILQ_NEXT(io, entry);
-		uring_cancel(fq->uring, io);
-	}
-	file_kick(queue);
 }

@@ -130,20 +130,6 @@ void threads_add(struct threads *threads, struct block_io *io)
 		lane_post(slot->lane, &slot->job);
 }
 
-void threads_cancel(struct threads *threads)
-{
-	struct block_io *io;
-
-	pthread_mutex_lock(&threads->lock);
-	while ((io = STAILQ_FIRST(&threads->todo)) != NULL) {
-		STAILQ_REMOVE_HEAD(&threads->todo, wait);
-		threads->num_todo--;
-		io->err = -ECANCELED;
-		finish_locked(threads, io);
-	}
-	pthread_mutex_unlock(&threads->lock);
-}
-
 static bool threads_poll(struct worker_source *src)
 {
 	struct threads *threads = container_of(src, struct threads, src);

@@ -17,7 +17,5 @@ int threads_alloc(struct worker *worker, struct lane_pool *pool, struct threads 
 void threads_free(struct threads *threads);
 /* file_io_end() follows, from a source of the worker. */
 void threads_add(struct threads *threads, struct block_io *io);
-/* Requests that no thread has begun end with -ECANCELED, from the source as well. */
-void threads_cancel(struct threads *threads);
 
 #endif

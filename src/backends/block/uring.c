@@ -154,11 +154,8 @@ static bool reap(struct uring *uring)
 		results[i] = (struct result){io_uring_cqe_get_data(cqes[i]), cqes[i]->res};
 	io_uring_cq_advance(&uring->ring, num);
 	uring->inflight -= num;
-	for (unsigned int i = 0; i < num; i++) {
-		/* A cancellation has no request. */
-		if (results[i].io)
-			file_io_result(results[i].io, results[i].res);
-	}
+	for (unsigned int i = 0; i < num; i++)
+		file_io_result(results[i].io, results[i].res);
 	return num;
 }
 
@@ -180,25 +177,6 @@ void uring_kick(struct uring *uring)
 	reap(uring);
 	if (uring->inflight && !uring->src.active && worker_poll_us(uring->src.worker))
 		worker_source_wake(&uring->src);
-}
-
-void uring_cancel(struct uring *uring, struct block_io *io)
-{
-	struct io_uring_sqe *sqe;
-	struct block_io *waiting;
-
-	STAILQ_FOREACH (waiting, &uring->waiting, wait) {
-		if (waiting == io) {
-			STAILQ_REMOVE(&uring->waiting, io, block_io, wait);
-			file_io_end(io, -ECANCELED);
-			return;
-		}
-	}
-	sqe = get_sqe(uring);
-	if (!sqe)
-		return;
-	io_uring_prep_cancel(sqe, io, 0);
-	io_uring_sqe_set_data(sqe, NULL);
 }
 
 /* ---- one for each worker */

@@ -19,8 +19,6 @@ int uring_get(struct worker *worker, struct uring **ret);
 void uring_add(struct uring *uring, struct block_io *io);
 /* Begin what was gathered, and end what is done already. */
 void uring_kick(struct uring *uring);
-/* End it soon if that is possible. */
-void uring_cancel(struct uring *uring, struct block_io *io);
 #else
 #include <errno.h>
 
@@ -40,10 +38,6 @@ static inline void uring_add(struct uring *uring, struct block_io *io)
 }
 
 static inline void uring_kick(struct uring *uring)
-{
-}
-
-static inline void uring_cancel(struct uring *uring, struct block_io *io)
 {
 }
 #endif

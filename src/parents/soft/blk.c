@@ -53,7 +53,7 @@ static void log_error(struct vdpa_soft_req *req, const struct blk_request *r)
 	struct timespec ts;
 	uint32_t dropped;
 
-	if (!r->err || r->err == -ECANCELED)
+	if (!r->err)
 		return;
 	clock_gettime(CLOCK_MONOTONIC, &ts);
 	if (!ratelimit_ok(&bvq->errors, (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec,
@@ -109,13 +109,6 @@ static void blk_flush(struct vdpa_soft_vq *vq)
 	struct blk_vq *bvq = vdpa_soft_vq_priv(vq);
 
 	block_kick(bvq->queue);
-}
-
-static void blk_cancel(struct vdpa_soft_vq *vq)
-{
-	struct blk_vq *bvq = vdpa_soft_vq_priv(vq);
-
-	block_cancel(bvq->queue);
 }
 
 static int blk_queue_start(struct vdpa_soft_vq *vq, struct vdpa_extack *ack)
@@ -388,7 +381,6 @@ const struct vdpa_soft_class soft_blk_class = {
 	.queue_stop = blk_queue_stop,
 	.handle = blk_handle,
 	.flush = blk_flush,
-	.cancel = blk_cancel,
 	.show = blk_show,
 	.why_not = blk_why_not,
 };
