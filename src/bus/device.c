@@ -233,6 +233,8 @@ int device_attach(struct vdpa_device_priv *priv, struct vdpa_device *vdev, uint6
 	priv->vdev = vdev;
 	priv->provisioned = provisioned;
 	ops_refresh(priv);
+	priv->generation = vdpa_get_generation(vdev);
+	priv->status = vdpa_get_status(vdev);
 	err = check_offer(priv, provisioned, ack);
 	if (err) {
 		priv->vdev = NULL;

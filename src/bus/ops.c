@@ -293,8 +293,6 @@ void ops_refresh(struct vdpa_device_priv *priv)
 {
 	vdpa_get_device_features(priv->vdev);
 	atomic_store(&priv->num_max, vdpa_get_vq_num_max(priv->vdev));
-	priv->generation = vdpa_get_generation(priv->vdev);
-	priv->status = vdpa_get_status(priv->vdev);
 }
 
 VDPA_API uint64_t vdpa_get_backend_features(struct vdpa_device *vdev)

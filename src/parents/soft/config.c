@@ -161,8 +161,6 @@ VDPA_API void vdpa_soft_update_config(struct vdpa_soft *soft, uint32_t off, cons
 	memcpy(soft->own_config + off, buf, len);
 	soft->generation += soft->created;
 	pthread_mutex_unlock(&soft->lock);
-	if (soft->created) {
-		vdpa_device_event(&soft->vdev, VDPA_EVENT_CONFIG, NULL);
+	if (soft->created)
 		soft_notify(soft);
-	}
 }
