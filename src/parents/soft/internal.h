@@ -113,7 +113,10 @@ struct vdpa_soft {
 /* Where the class's part of a request begins. */
 #define SOFT_REQ_SIZE ((sizeof(struct vdpa_soft_req) + 15) & ~(size_t)15)
 
-#define to_soft(vdev) container_of(vdev, struct vdpa_soft, vdev)
+static inline struct vdpa_soft *to_soft(struct vdpa_device *vdev)
+{
+	return container_of(vdev, struct vdpa_soft, vdev);
+}
 
 /* the classes, one file each */
 extern const struct vdpa_soft_class soft_blk_class;
