@@ -21,7 +21,7 @@
  *
  * Requests.  handle() gets a request on the queue's worker and completes it there: at once, or later from
  * a descriptor, a timer or a completion queue of the same worker.  It must not block.  A queue is stopped only when
- * all its requests are completed (drain); a class that can take long supplies `cancel`.
+ * all its requests are completed (drain); a class that can take very long supplies `cancel`.
  */
 #ifndef VDPA_SOFT_H
 #define VDPA_SOFT_H
@@ -77,7 +77,11 @@ struct vdpa_soft_class {
 	void (*handle)(struct vdpa_soft_req *req);
 	/** The batch ends: submit what was gathered.  Optional.  Worker. */
 	void (*flush)(struct vdpa_soft_vq *vq);
-	/** Complete outstanding requests soon, with an error, if they could take long.  Optional.  Worker. */
+	/**
+	 * Complete outstanding requests soon, with an error, if they could take long.  Called when the device is
+	 * reset, where the driver does not hear of them any more, and when a queue that is stopped has not
+	 * drained after half of a verb's deadline.  Optional.  Worker.
+	 */
 	void (*cancel)(struct vdpa_soft_vq *vq);
 	/** Optional.  Control thread; must not block. */
 	void (*show)(struct vdpa_soft *soft, struct vdpa_info *info);

@@ -10,6 +10,8 @@
 
 #define PATIENCE_MS 20000
 
+uint32_t rig_timeout_ms;
+
 uint64_t rig_wait_fd(int fd)
 {
 	struct pollfd pfd = {.fd = fd, .events = POLLIN};
@@ -40,7 +42,8 @@ static void log_line(void *arg, enum vdpa_log_level level, const char *dev, cons
 
 void rig_open_bus(struct rig *rig, const struct vdpa_soft_class *const *classes)
 {
-	struct vdpa_bus_config cfg = {.log = log_line, .log_arg = rig, .workers = 2};
+	struct vdpa_bus_config cfg = {
+		.log = log_line, .log_arg = rig, .workers = 2, .timeout_ms = rig_timeout_ms};
 
 	memset(rig, 0, sizeof(*rig));
 	rig->num = 64;
@@ -218,25 +221,13 @@ static int give_fd(struct rig *rig, uint16_t idx, int fd,
 	return err;
 }
 
-static int setup_vq(struct rig *rig, uint16_t idx)
+/* Give the device a queue that is there. */
+static int connect_vq(struct rig *rig, uint16_t idx)
 {
 	struct rig_vq *vq = &rig->vqs[idx];
-	struct vdpa_drvq_config cfg = {
-		.num = rig->num,
-		.features = rig->features,
-		.hva = (uint8_t *)vdpa_mem_hva(rig->mem) + idx * RIG_RING,
-		.iova = RIG_IOVA + idx * RIG_RING,
-		.indirect = rig->features & RIG_INDIRECT ? 4 : 0,
-	};
 	uint64_t desc, driver, device;
 	int err;
 
-	err = vdpa_drvq_alloc(&cfg, &vq->q, &rig->ack);
-	if (err)
-		return err;
-	vq->kick = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	vq->call = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	vq->err = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	vdpa_drvq_areas(vq->q, &desc, &driver, &device);
 	err = vdpa_set_vq_num(rig->vdev, idx, rig->num, &rig->ack);
 	if (!err)
@@ -252,12 +243,47 @@ static int setup_vq(struct rig *rig, uint16_t idx)
 	return err;
 }
 
+static int setup_vq(struct rig *rig, uint16_t idx)
+{
+	struct rig_vq *vq = &rig->vqs[idx];
+	struct vdpa_drvq_config cfg = {
+		.num = rig->num,
+		.features = rig->features,
+		.hva = (uint8_t *)vdpa_mem_hva(rig->mem) + idx * RIG_RING,
+		.iova = RIG_IOVA + idx * RIG_RING,
+		.indirect = rig->features & RIG_INDIRECT ? 4 : 0,
+	};
+	int err;
+
+	err = vdpa_drvq_alloc(&cfg, &vq->q, &rig->ack);
+	if (err)
+		return err;
+	vq->kick = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	vq->call = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	vq->err = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	return connect_vq(rig, idx);
+}
+
 int rig_do_setup(struct rig *rig, void *unused)
 {
 	int err = vdpa_set_map(rig->vdev, 0, rig->map, &rig->ack);
 
 	for (uint16_t i = 0; i < rig->nvqs && !err; i++)
 		err = setup_vq(rig, i);
+	return err;
+}
+
+int rig_do_reconnect(struct rig *rig, void *inflight_region)
+{
+	uint64_t features = rig->features;
+	int err = rig_do_negotiate(rig, &features);
+
+	if (!err && inflight_region)
+		err = vdpa_set_inflight(rig->vdev, inflight_region, &rig->ack);
+	if (!err)
+		err = vdpa_set_map(rig->vdev, 0, rig->map, &rig->ack);
+	for (uint16_t i = 0; i < rig->nvqs && !err; i++)
+		err = connect_vq(rig, i);
 	return err;
 }
 

@@ -64,6 +64,8 @@ struct rig {
 	char run_dir[64];
 };
 
+/* The deadline of verbs on buses opened from now on, ms; 0: the default. */
+extern uint32_t rig_timeout_ms;
 /* A bus with these classes; NULL: those of the library. */
 void rig_open_bus(struct rig *rig, const struct vdpa_soft_class *const *classes);
 /* KEY, VALUE, ..., NULL.  Returns what `dev add` says, the text in rig->ack. */
@@ -82,6 +84,8 @@ void rig_start(struct rig *rig, uint64_t features);
 int rig_do_negotiate(struct rig *rig, void *features);
 int rig_do_setup(struct rig *rig, void *unused); /* rings, descriptors, map; ready */
 int rig_do_driver_ok(struct rig *rig, void *unused);
+/* After a reset, the device gets the rings as they are; rig_do_driver_ok() is next. */
+int rig_do_reconnect(struct rig *rig, void *inflight_region);
 int rig_do_reset(struct rig *rig, void *unused);
 int rig_do_suspend(struct rig *rig, void *unused);
 int rig_do_resume(struct rig *rig, void *unused);

@@ -9,6 +9,7 @@
 #include <sys/eventfd.h>
 
 #include "fail_alloc.h"
+#include "virtqueue/inflight.h"
 
 /* ---- a class for tests: the first byte of a request says what to do with it */
 
@@ -433,13 +434,16 @@ static void test_soft_stop_drains(void **state)
 	each_ring(run_stop);
 }
 
-static void test_soft_stop_cancels(void **state)
+/* Patience ends after half of the deadline of a verb. */
+static void test_soft_stop_cancels_in_the_end(void **state)
 {
 	struct rig rig;
 	struct rig_req *held;
 	uint16_t idx = 0;
 
+	rig_timeout_ms = 200;
 	open_rig(&rig, "canceling", NULL);
+	rig_timeout_ms = 0;
 	rig_start(&rig, RIG_EVENT_IDX);
 	held = send_held(&rig, 0);
 	assert_int_equal(rig_lane(&rig, rig_do_stop, &idx), 0);
@@ -449,6 +453,82 @@ static void test_soft_stop_cancels(void **state)
 	assert_int_equal(rig_stats(&rig, 0).errors, 1);
 	assert_int_equal(test_dev->starts, 1);
 	assert_int_equal(test_dev->stops, 1);
+	close_rig(&rig);
+}
+
+/* Nobody hears of requests that a reset has cut off, unless the in-flight log has them. */
+static void run_reset_drops(struct rig *rig)
+{
+	struct vdpa_inflight_region region = {.num_queues = 4, .queue_size = 64};
+	uint64_t features = rig->features & ~RIG_VERSION_1;
+	struct rig_req *held[3], *late;
+
+	assert_int_equal(vdpa_mem_alloc("log", inflight_bytes(4, 64, features & RIG_PACKED),
+					&region.mem, NULL),
+			 0);
+	for (int round = 0; round < 3; round++) {
+		assert_int_equal(rig_lane(rig, rig_do_reset, NULL), 0);
+		assert_int_equal(rig_lane(rig, rig_do_reconnect, &region), 0);
+		assert_int_equal(rig_lane(rig, rig_do_driver_ok, NULL), 0);
+		for (int i = 0; i < 3; i++)
+			held[i] = send_held(rig, 0);
+		assert_int_equal(rig_lane(rig, rig_do_reset, NULL), 0);
+		rig_collect(rig, 0);
+		assert_false(held[0]->done);
+		late = send_text(rig, 0, "echo");
+		/* As after a crash: oldest first, each once, then what is new. */
+		assert_int_equal(rig_lane(rig, rig_do_reconnect, &region), 0);
+		assert_int_equal(rig_lane(rig, rig_do_driver_ok, NULL), 0);
+		for (uint64_t again = 0; again < 3;)
+			again += rig_wait_fd(held_fd[0]);
+		eventfd_write(release_fd[0], 1);
+		for (int i = 0; i < 3; i++) {
+			rig_wait(rig, 0, held[i]);
+			check_echo(held[i], "hold");
+		}
+		rig_wait(rig, 0, late);
+		check_echo(late, "echo");
+		/* A stop keeps the log in step. */
+		expect_echo(rig, 1);
+		assert_int_equal(rig_lane(rig, rig_do_suspend, NULL), 0);
+		assert_int_equal(rig_lane(rig, rig_do_resume, NULL), 0);
+		expect_echo(rig, 0);
+	}
+	vdpa_mem_put(region.mem);
+}
+
+static void test_soft_reset_drops(void **state)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(ring_kinds); i++) {
+		struct rig rig;
+
+		open_rig(&rig, "canceling", four_queues);
+		rig_start(&rig, ring_kinds[i]);
+		run_reset_drops(&rig);
+		close_rig(&rig);
+	}
+}
+
+static int do_set_inflight(struct rig *rig, void *region)
+{
+	return vdpa_set_inflight(rig->vdev, region, &rig->ack);
+}
+
+static void test_soft_inflight_log_has_to_fit(void **state)
+{
+	struct vdpa_inflight_region region = {.num_queues = 4, .queue_size = 32};
+	uint64_t features = 0;
+	struct rig rig;
+
+	open_rig(&rig, "test", four_queues);
+	assert_int_equal(vdpa_mem_alloc("log", inflight_bytes(4, 32, false), &region.mem, NULL), 0);
+	rig_start(&rig, features);
+	assert_int_equal(rig_lane(&rig, do_set_inflight, &region), -EBUSY);
+	assert_int_equal(rig_lane(&rig, rig_do_reset, NULL), 0);
+	assert_int_equal(rig_lane(&rig, rig_do_reconnect, &region), 0);
+	assert_int_equal(rig_lane(&rig, rig_do_driver_ok, NULL), -EINVAL);
+	assert_non_null(strstr(rig.ack.msg, "queue 0 of 64"));
+	vdpa_mem_put(region.mem);
 	close_rig(&rig);
 }
 
@@ -1239,7 +1319,9 @@ int main(void)
 		cmocka_unit_test(test_soft_counts_errors),
 		cmocka_unit_test(test_soft_large_bursts),
 		cmocka_unit_test(test_soft_stop_drains),
-		cmocka_unit_test(test_soft_stop_cancels),
+		cmocka_unit_test(test_soft_stop_cancels_in_the_end),
+		cmocka_unit_test(test_soft_reset_drops),
+		cmocka_unit_test(test_soft_inflight_log_has_to_fit),
 		cmocka_unit_test(test_soft_start_needs_all_queues),
 		cmocka_unit_test(test_soft_ring_has_to_be_mapped),
 		cmocka_unit_test(test_soft_suspend_and_resume),

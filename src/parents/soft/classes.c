@@ -5,6 +5,6 @@
 #include "parents/soft/internal.h"
 
 const struct vdpa_soft_class *const soft_classes[] = {
-    &soft_blk_class,
-    NULL,
+	&soft_blk_class,
+	NULL,
 };

@@ -107,6 +107,7 @@ static void soft_free(struct vdpa_soft *soft)
 		vdpa_iotlb_put(soft->iotlb);
 	if (soft->log)
 		vdpa_dirty_log_put(soft->log);
+	vdpa_mem_put(soft->inflight.mem);
 	pthread_mutex_destroy(&soft->lock);
 	pthread_cond_destroy(&soft->cond);
 	free(soft->config);
@@ -124,6 +125,7 @@ static struct vdpa_soft *soft_alloc(struct vdpa_bus *bus, const struct vdpa_soft
 {
 	size_t size = align_up(sizeof(struct vdpa_soft), 16);
 	struct vdpa_soft *soft = calloc(1, size + cls->priv_size);
+	pthread_condattr_t attr;
 
 	if (!soft)
 		return NULL;
@@ -135,7 +137,10 @@ static struct vdpa_soft *soft_alloc(struct vdpa_bus *bus, const struct vdpa_soft
 	snprintf(soft->vdev.name, sizeof(soft->vdev.name), "%s", name);
 	ratelimit_init(&soft->faults, FAULTS_BURST, FAULTS_INTERVAL_NS);
 	pthread_mutex_init(&soft->lock, NULL);
-	pthread_cond_init(&soft->cond, NULL);
+	pthread_condattr_init(&attr);
+	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+	pthread_cond_init(&soft->cond, &attr);
+	pthread_condattr_destroy(&attr);
 	soft->config = calloc(1, cls->config_size + 1);
 	soft->own_config = calloc(1, cls->config_size + 1);
 	if (!soft->config || !soft->own_config) {

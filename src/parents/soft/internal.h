@@ -30,6 +30,7 @@
 #define SOFT_HOLD_PARKED  4u  /* a chain is not mapped; ends when the queue is polled again */
 #define SOFT_HOLD_BROKEN  8u  /* ends with a reset or a new start */
 #define SOFT_HOLD_NOMEM   16u /* out of memory; ends with a timer */
+#define SOFT_HOLD_DROP    32u /* a reset: nobody waits for what is completed now */
 
 struct soft_slab;
 struct soft_watch;
@@ -41,11 +42,11 @@ struct vdpa_soft_vq {
 	struct vdpa_vq *ring;
 	struct vdpa_soft_req *free;
 	uint32_t hold;
-	bool dirty;   /* something is completed and not published */
-	bool polling; /* inside poll(), which publishes at its end */
+	uint32_t taken; /* requests that the class has */
+	bool dirty;     /* something is completed and not published */
+	bool polling;   /* inside poll(), which publishes at its end */
 	bool in_order;
 	bool polled;    /* the driver does not kick */
-	bool mute;      /* the driver must not see what is completed now */
 	bool miss_told; /* a chain that is not mapped was complained of */
 	bool call_lost; /* a call was wanted when there was no descriptor */
 	int call;
@@ -72,6 +73,7 @@ struct vdpa_soft_vq {
 	struct vdpa_vq_state state;
 	bool log_used;
 	uint64_t log_addr;
+	struct vdpa_inflight *inflight;
 	struct vdpa_worker *worker; /* that it runs on, picked */
 	struct vdpa_worker *pinned; /* that it has to run on, picked; NULL: any */
 
@@ -96,6 +98,7 @@ struct vdpa_soft {
 	uint64_t driver_features;
 	bool suspended;
 	struct vdpa_iotlb *iotlb;
+	struct vdpa_inflight_region inflight;
 	struct vdpa_dirty_log *log;
 
 	uint8_t status; /* atomic: workers set NEEDS_RESET */
@@ -159,8 +162,11 @@ int soft_load(struct vdpa_device *vdev, const struct vdpa_state_blob *blob,
 extern const struct worker_source_ops soft_vq_source_ops;
 int soft_vq_begin(struct vdpa_soft_vq *vq, struct vdpa_extack *ack); /* start and attach */
 void soft_vq_end(struct vdpa_soft_vq *vq);                           /* drained: detach and stop */
-void soft_vq_hold(struct vdpa_soft_vq *vq);                          /* begin to drain */
-void soft_vq_resume(struct vdpa_soft_vq *vq);                        /* take chains again */
+/* Begin to drain. */
+void soft_vq_hold(struct vdpa_soft_vq *vq);
+/* Have the class end its requests soon; with drop the driver never hears of them. */
+void soft_vq_cancel(struct vdpa_soft_vq *vq, bool drop);
+void soft_vq_resume(struct vdpa_soft_vq *vq);       /* take chains again */
 void soft_vq_call(struct vdpa_soft_vq *vq, int fd); /* use another call descriptor */
 /* Free the requests; none is outstanding. */
 void soft_vq_release(struct vdpa_soft_vq *vq);
@@ -169,7 +175,12 @@ void soft_vq_release(struct vdpa_soft_vq *vq);
 struct vdpa_soft_vq *soft_vq_alloc(struct vdpa_soft *soft, uint16_t idx);
 void soft_vq_free(struct vdpa_soft_vq *vq);
 int soft_vq_start(struct vdpa_soft_vq *vq, struct vdpa_extack *ack);
-void soft_vq_stop(struct vdpa_soft_vq *vq);
+/*
+ * Returns when the class has no request any more.  drop: it is a reset, and what is under way is
+ * forgotten (the in-flight log keeps it).  Otherwise all of it is completed; what takes more than
+ * half of a verb's deadline is cancelled.
+ */
+void soft_vq_stop(struct vdpa_soft_vq *vq, bool drop);
 void soft_vq_reset(struct vdpa_soft_vq *vq);
 /* Start the queues that may run now, all or none. */
 int soft_start_all(struct vdpa_soft *soft, struct vdpa_extack *ack);

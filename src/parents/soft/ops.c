@@ -161,7 +161,7 @@ static int soft_set_vq_ready(struct vdpa_device *vdev, uint16_t idx, bool ready,
 
 	vq->ready = ready;
 	if (!ready) {
-		soft_vq_stop(vq);
+		soft_vq_stop(vq, false);
 		return 0;
 	}
 	if (!soft_vq_may_run(vq))
@@ -290,6 +290,8 @@ static void soft_reset(struct vdpa_device *vdev)
 		soft_vq_reset(soft->vqs[i]);
 	soft->suspended = false;
 	soft->driver_features = 0;
+	vdpa_mem_put(soft->inflight.mem);
+	soft->inflight = (struct vdpa_inflight_region){0};
 	if (soft->log)
 		vdpa_dirty_log_put(soft->log);
 	soft->log = NULL;
@@ -375,6 +377,26 @@ static int soft_set_map(struct vdpa_device *vdev, uint32_t asid, struct vdpa_iot
 		soft_vq_new_map(soft->vqs[i], covers);
 	if (old)
 		vdpa_iotlb_put(old);
+	return 0;
+}
+
+/* The queues that run keep their logs: the region cannot change under them. */
+static int soft_set_inflight(struct vdpa_device *vdev, const struct vdpa_inflight_region *region,
+			     struct vdpa_extack *ack)
+{
+	struct vdpa_soft *soft = to_soft(vdev);
+	struct vdpa_mem *old = soft->inflight.mem;
+
+	for (uint16_t i = 0; i < vdev->nvqs; i++) {
+		if (soft->vqs[i]->running)
+			return vdpa_extack_set(
+				ack, -EBUSY, "the in-flight log cannot change while queue %u runs",
+				i);
+	}
+	soft->inflight = *region;
+	if (region->mem)
+		vdpa_mem_get(region->mem);
+	vdpa_mem_put(old);
 	return 0;
 }
 
@@ -466,6 +488,7 @@ const struct vdpa_config_ops soft_ops = {
 	.set_config = soft_set_config,
 	.get_generation = soft_get_generation,
 	.set_map = soft_set_map,
+	.set_inflight = soft_set_inflight,
 	.set_dirty_log = soft_set_dirty_log,
 	.set_vq_log = soft_set_vq_log,
 	.set_attrs = soft_set_attrs,

@@ -6,9 +6,11 @@
 #include <linux/virtio_config.h>
 #include <linux/virtio_ring.h>
 #include <string.h>
+#include <time.h>
 
 #include "bus/bus.h"
 #include "parents/soft/internal.h"
+#include "virtqueue/inflight.h"
 
 #define CACHE_LINE 64
 
@@ -48,7 +50,7 @@ void soft_vq_free(struct vdpa_soft_vq *vq)
 {
 	if (!vq)
 		return;
-	soft_vq_stop(vq);
+	soft_vq_stop(vq, true);
 	vq_unpick(&vq->pinned);
 	fd_closep(&vq->kick);
 	fd_closep(&vq->call);
@@ -85,9 +87,33 @@ struct vdpa_vq_state soft_first_state(const struct vdpa_soft *soft)
 	return state;
 }
 
+static int vq_open_inflight(struct vdpa_soft_vq *vq, bool packed, struct vdpa_extack *ack)
+{
+	const struct vdpa_inflight_region *region = &vq->soft->inflight;
+	int err;
+
+	if (!region->mem)
+		return 0;
+	if (vq->idx >= region->num_queues || vq->num > region->queue_size)
+		return vdpa_extack_set(
+			ack, -EINVAL,
+			"the in-flight log is for %u queues of %u, not for queue %u of %u",
+			region->num_queues, region->queue_size, vq->idx, vq->num);
+	err = inflight_open(region->mem, vq->idx * inflight_queue_bytes(region->queue_size, packed),
+			    region->queue_size, packed, &vq->inflight, ack);
+	return err ? vdpa_extack_prefix(ack, err, "queue %u", vq->idx) : 0;
+}
+
+static void vq_close_inflight(struct vdpa_soft_vq *vq)
+{
+	inflight_close(vq->inflight);
+	vq->inflight = NULL;
+}
+
 static int vq_open_ring(struct vdpa_soft_vq *vq, struct vdpa_extack *ack)
 {
 	struct vdpa_soft *soft = vq->soft;
+	bool packed = soft->driver_features & BIT_ULL(VIRTIO_F_RING_PACKED);
 	struct vdpa_vq_config cfg = {
 		.num = vq->num,
 		.features = soft->driver_features,
@@ -102,11 +128,16 @@ static int vq_open_ring(struct vdpa_soft_vq *vq, struct vdpa_extack *ack)
 	};
 	int err;
 
+	err = vq_open_inflight(vq, packed, ack);
+	if (err)
+		return err;
 	if (!vq->state_set)
 		vq->state = soft_first_state(soft);
 	cfg.state = vq->state;
+	cfg.inflight = vq->inflight;
 	err = vdpa_vq_start(vq->ring, &cfg, ack);
 	if (err) {
+		vq_close_inflight(vq);
 		return vdpa_extack_prefix(ack, err, "queue %u", vq->idx);
 	}
 	vq->in_order = soft->driver_features & BIT_ULL(VIRTIO_F_IN_ORDER);
@@ -118,6 +149,7 @@ static void vq_close_ring(struct vdpa_soft_vq *vq)
 {
 	vdpa_vq_stop(vq->ring, &vq->state);
 	vq->state_set = true;
+	vq_close_inflight(vq);
 	soft_vq_release(vq);
 }
 
@@ -216,26 +248,72 @@ static void end_call(void *arg)
 	soft_vq_end(arg);
 }
 
-/* Take nothing more, and wait until each request is completed. */
-static void vq_drain(struct vdpa_soft_vq *vq)
-{
-	struct vdpa_soft *soft = vq->soft;
+struct cancel {
+	struct vdpa_soft_vq *vq;
+	bool drop;
+};
 
-	pthread_mutex_lock(&soft->lock);
-	vq->drained = false;
-	pthread_mutex_unlock(&soft->lock);
-	worker_call(vq->thread, hold_call, vq);
-	pthread_mutex_lock(&soft->lock);
-	while (!vq->drained)
-		pthread_cond_wait(&soft->cond, &soft->lock);
-	pthread_mutex_unlock(&soft->lock);
+static void cancel_call(void *arg)
+{
+	struct cancel *cancel = arg;
+
+	soft_vq_cancel(cancel->vq, cancel->drop);
 }
 
-void soft_vq_stop(struct vdpa_soft_vq *vq)
+static void vq_cancel(struct vdpa_soft_vq *vq, bool drop)
+{
+	struct cancel cancel = {vq, drop};
+
+	worker_call(vq->thread, cancel_call, &cancel);
+}
+
+/* Wait until the worker says that it is done, at most this long.  0 or -ETIMEDOUT. */
+static int wait_drained(struct vdpa_soft_vq *vq, uint32_t ms)
+{
+	struct vdpa_soft *soft = vq->soft;
+	struct timespec until;
+	int err = 0;
+
+	clock_gettime(CLOCK_MONOTONIC, &until);
+	until.tv_sec += ms / 1000;
+	until.tv_nsec += ms % 1000 * 1000000L;
+	if (until.tv_nsec >= 1000000000) {
+		until.tv_sec++;
+		until.tv_nsec -= 1000000000;
+	}
+	pthread_mutex_lock(&soft->lock);
+	while (!vq->drained && !err)
+		err = -pthread_cond_timedwait(&soft->cond, &soft->lock, &until);
+	if (vq->drained)
+		err = 0;
+	pthread_mutex_unlock(&soft->lock);
+	return err;
+}
+
+/* Take nothing more, and wait until each request is completed. */
+static void vq_drain(struct vdpa_soft_vq *vq, bool drop)
+{
+	uint32_t ms = bus_timeout_ms(vq->soft->bus) / 2;
+
+	pthread_mutex_lock(&vq->soft->lock);
+	vq->drained = false;
+	pthread_mutex_unlock(&vq->soft->lock);
+	worker_call(vq->thread, hold_call, vq);
+	if (drop)
+		vq_cancel(vq, true);
+	if (!wait_drained(vq, ms))
+		return;
+	/* Errors are better than a device that hangs. */
+	vq_cancel(vq, drop);
+	while (wait_drained(vq, UINT16_MAX))
+		;
+}
+
+void soft_vq_stop(struct vdpa_soft_vq *vq, bool drop)
 {
 	if (!vq->running)
 		return;
-	vq_drain(vq);
+	vq_drain(vq, drop);
 	vq_set_attached(vq, false);
 	worker_call(vq->thread, end_call, vq);
 	vq->running = false;
@@ -247,12 +325,12 @@ void soft_vq_stop(struct vdpa_soft_vq *vq)
 void soft_stop_all(struct vdpa_soft *soft)
 {
 	for (uint16_t i = 0; i < soft->vdev.nvqs; i++)
-		soft_vq_stop(soft->vqs[i]);
+		soft_vq_stop(soft->vqs[i], false);
 }
 
 void soft_vq_reset(struct vdpa_soft_vq *vq)
 {
-	soft_vq_stop(vq);
+	soft_vq_stop(vq, true);
 	vq->ready = vq->state_set = vq->kick_set = vq->log_used = false;
 	fd_closep(&vq->kick);
 	fd_closep(&vq->call);
@@ -290,10 +368,10 @@ void soft_vq_new_map(struct vdpa_soft_vq *vq, bool covers)
 		map.err = soft_vq_start(vq, &map.ack);
 	} else {
 		if (!covers)
-			vq_drain(vq);
+			vq_drain(vq, false);
 		worker_call(vq->thread, new_map_call, &map);
 		if (map.err)
-			soft_vq_stop(vq);
+			soft_vq_stop(vq, false);
 	}
 	if (map.err)
 		soft_complain(vq->soft, vq->idx, vdpa_extack_text(&map.ack, map.err));
@@ -307,7 +385,7 @@ int soft_vq_move(struct vdpa_soft_vq *vq, struct vdpa_worker *worker)
 	int err = 0;
 
 	if (running)
-		soft_vq_stop(vq);
+		soft_vq_stop(vq, false);
 	if (worker)
 		vdpa_worker_pick_this(worker);
 	vq->pinned = worker;

@@ -107,7 +107,7 @@ static void signal_fd(int fd)
 static void vq_publish(struct vdpa_soft_vq *vq)
 {
 	vq->dirty = false;
-	if (vq->mute || !vdpa_vq_publish(vq->ring))
+	if (!vdpa_vq_publish(vq->ring))
 		return;
 	if (vq->call >= 0)
 		signal_fd(vq->call);
@@ -128,7 +128,7 @@ void soft_vq_call(struct vdpa_soft_vq *vq, int fd)
 
 static void vq_check_drained(struct vdpa_soft_vq *vq)
 {
-	if (vdpa_vq_outstanding(vq->ring))
+	if (vq->taken)
 		return;
 	if (vq->dirty)
 		vq_publish(vq);
@@ -141,9 +141,15 @@ static void vq_check_drained(struct vdpa_soft_vq *vq)
 void soft_vq_hold(struct vdpa_soft_vq *vq)
 {
 	vq->hold |= SOFT_HOLD_DRAIN;
-	if (vq->cls->cancel && vdpa_vq_outstanding(vq->ring))
-		vq->cls->cancel(vq);
 	vq_check_drained(vq);
+}
+
+void soft_vq_cancel(struct vdpa_soft_vq *vq, bool drop)
+{
+	if (drop)
+		vq->hold |= SOFT_HOLD_DROP;
+	if (vq->taken && vq->cls->cancel)
+		vq->cls->cancel(vq);
 }
 
 void soft_vq_resume(struct vdpa_soft_vq *vq)
@@ -230,6 +236,7 @@ static bool soft_vq_poll(struct worker_source *src)
 			break;
 		}
 		vq->free = req->next;
+		vq->taken++;
 		vq->cls->handle(req);
 		num++;
 	}
@@ -311,8 +318,8 @@ int soft_vq_begin(struct vdpa_soft_vq *vq, struct vdpa_extack *ack)
 {
 	int err = 0;
 
-	vq->hold = 0;
-	vq->dirty = vq->mute = vq->call_lost = vq->miss_told = false;
+	vq->hold = vq->taken = 0;
+	vq->dirty = vq->call_lost = vq->miss_told = false;
 	vq->idle_ns = 0;
 	vq->timer.fn = soft_vq_timer;
 	if (vq->cls->queue_start)
@@ -345,10 +352,16 @@ void soft_vq_end(struct vdpa_soft_vq *vq)
 
 /* ---- what classes call */
 
-static void complete(struct vdpa_soft_vq *vq, struct vdpa_soft_req *req, uint32_t len)
+/* The request is the core's again. */
+static inline void complete(struct vdpa_soft_vq *vq, struct vdpa_soft_req *req, uint32_t len)
 {
 	struct vdpa_vq_elem *elem;
 
+	vq->taken--;
+	if (unlikely(vq->hold & SOFT_HOLD_DROP)) {
+		put_req(vq, req);
+		return;
+	}
 	if (likely(vdpa_vq_complete(vq->ring, &req->elem, len)))
 		put_req(vq, req);
 	if (unlikely(vq->in_order)) {
@@ -381,11 +394,9 @@ VDPA_API void vdpa_soft_broken(struct vdpa_soft_req *req, const char *why)
 {
 	struct vdpa_soft_vq *vq = req->vq;
 
-	/* What was done before is the driver's, this one is not. */
-	if (vq->dirty)
-		vq_publish(vq);
-	vq->mute = true;
-	complete(vq, req, 0);
+	/* The ring never gets it back. */
+	vq->taken--;
+	put_req(vq, req);
 	counter_add(&vdpa_vq_stats(vq->ring)->broken, 1);
 	vq_break(vq, why);
 	if (vq->hold & SOFT_HOLD_DRAIN)
