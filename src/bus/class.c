@@ -347,7 +347,7 @@ static void show_hex(const uint8_t *p, size_t len, struct vdpa_info *info)
 	vdpa_info_open_list(info, "bytes");
 	for (size_t off = 0; off < len; off += 16) {
 		for (size_t i = 0; i < 16 && off + i < len; i++)
-			sprintf(line + 3 * i, i ? " %02x" : "%02x", p[off + i]);
+			sprintf(line + 3 * i - !!i, i ? " %02x" : "%02x", p[off + i]);
 		vdpa_info_str(info, NULL, line);
 	}
 	vdpa_info_close(info);

@@ -594,7 +594,8 @@ static void put_bool(struct vdpa_info *info, const char *key, bool value)
 
 static void put_open(struct vdpa_info *info, const char *key, bool list)
 {
-	put(info, key, NULL);
+	if (key)
+		put(info, key, NULL);
 	put(info, list ? "[" : "{", NULL);
 }
 
