@@ -277,17 +277,18 @@ static bool start(struct stress *s, unsigned int i)
 	uint64_t blocks = s->rig->block->info.size / bs;
 	uint64_t len = (1 + pick(s, STRESS_MAX / bs)) * bs;
 	uint64_t off = pick(s, (uint32_t)(blocks - len / bs + 1)) * bs;
-	static const enum block_op ops[] = {BLOCK_READ,  BLOCK_READ,        BLOCK_READ,
-					    BLOCK_WRITE, BLOCK_WRITE,       BLOCK_WRITE,
-					    BLOCK_FLUSH, BLOCK_WRITE_ZEROES};
-	enum block_op op = ops[pick(s, ARRAY_SIZE(ops))];
+	static const enum block_op ops[] = {BLOCK_READ,        BLOCK_READ,  BLOCK_READ,
+					    BLOCK_WRITE,       BLOCK_WRITE, BLOCK_WRITE,
+					    BLOCK_WRITE_ZEROES};
+	/* Few wait for the medium: it may be slow. */
+	enum block_op op = pick(s, 64) ? ops[pick(s, ARRAY_SIZE(ops))] : BLOCK_FLUSH;
 	uint32_t flags = 0;
 
 	if (op == BLOCK_FLUSH)
 		off = len = 0;
 	else if (overlaps(s, off, len))
 		return false;
-	if (op == BLOCK_WRITE && !pick(s, 8))
+	if (op == BLOCK_WRITE && !pick(s, 64))
 		flags = BLOCK_FUA;
 	if (op == BLOCK_WRITE_ZEROES && pick(s, 2))
 		flags = BLOCK_UNMAP;

@@ -219,7 +219,7 @@ static void test_file_stress_buffered(void **state)
 {
 	stress("aio io_uring", 1);
 	stress("aio threads", 1);
-	stress("aio io_uring cache writethrough block-size 4096", 512);
+	stress("aio io_uring block-size 4096", 512);
 }
 
 static void test_file_stress_direct(void **state)
@@ -260,6 +260,32 @@ static void test_file_stress_in_memory(void **state)
 	stress("aio threads", 1);
 	unlink(path);
 	memcpy(path, old, sizeof(path));
+}
+
+static void large(const char *words)
+{
+	enum { LEN = 3 << 20 };
+	uint8_t *buf = NULL, *same = NULL;
+	struct block_rig rig;
+
+	assert_int_equal(posix_memalign((void **)&buf, 4096, LEN), 0);
+	assert_int_equal(posix_memalign((void **)&same, 4096, LEN), 0);
+	for (size_t i = 0; i < LEN; i++)
+		buf[i] = (uint8_t)(i * 31 >> 7);
+	must_open(&rig, words);
+	assert_int_equal(brig_do(&rig, BLOCK_WRITE, 0, 4096, buf, LEN), 0);
+	assert_int_equal(brig_do(&rig, BLOCK_READ, 0, 4096, same, LEN), 0);
+	assert_memory_equal(buf, same, LEN);
+	brig_close(&rig);
+	free(buf);
+	free(same);
+}
+
+static void test_file_requests_may_be_large(void **state)
+{
+	large("size 4M");
+	large("size 4M aio threads");
+	large("size 4M direct on");
 }
 
 static void test_file_keeps_its_data(void **state)
@@ -767,6 +793,7 @@ int main(void)
 		TEST(test_file_stress_without_page_cache),
 		TEST(test_file_stress_short_and_interrupted),
 		TEST(test_file_stress_in_memory),
+		TEST(test_file_requests_may_be_large),
 		TEST(test_file_keeps_its_data),
 		TEST(test_file_that_got_short_gives_errors),
 		TEST(test_file_survives_a_full_disk),

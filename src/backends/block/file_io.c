@@ -10,6 +10,8 @@
 
 /* Reads that skip the page cache after misses in a row: up to this many. */
 #define SKIP_MAX          64u
+/* Longer copies out of the page cache or into it are for a thread, not for a worker. */
+#define COPY_MAX          (1u << 20)
 /* The largest write that is made inline where it could block, and what it must be a multiple of. */
 #define INLINE_WRITE_MAX  (256u << 10)
 #define INLINE_WRITE_UNIT 4096u
@@ -88,9 +90,11 @@ static int start_threads(struct file_queue *fq, struct block_io *io)
 
 static int start(struct file_queue *fq, struct block_io *io)
 {
-	bool data = io->op == BLOCK_READ || io->op == BLOCK_WRITE;
+	bool ring = io->op == BLOCK_FLUSH;
 
-	if (!fq->uring || !(data ? file_io_aligned(fq->file, io) : io->op == BLOCK_FLUSH))
+	if (io->op == BLOCK_READ || io->op == BLOCK_WRITE)
+		ring = fq->file->direct ? file_io_aligned(fq->file, io) : io->len <= COPY_MAX;
+	if (!fq->uring || !ring)
 		return start_threads(fq, io);
 	uring_add(fq->uring, io);
 	return BLOCK_PENDING;
@@ -188,7 +192,7 @@ static int submit_read(struct file_queue *fq, struct block_io *io)
 	struct file *file = fq->file;
 	ssize_t num;
 
-	if (!flag(&file->nowait_read))
+	if (!flag(&file->nowait_read) || io->len > COPY_MAX)
 		return start(fq, io);
 	if (fq->skip) {
 		fq->skip--;
@@ -226,7 +230,7 @@ static int submit_write(struct file_queue *fq, struct block_io *io)
 	uint64_t before, took;
 	ssize_t num = -1;
 
-	if (file->direct || (io->flags & BLOCK_FUA && !file->memory))
+	if (file->direct || io->len > COPY_MAX || (io->flags & BLOCK_FUA && !file->memory))
 		return start(fq, io);
 	if (file->memory) {
 		num = write_inline(fq, io, 0);
