@@ -60,6 +60,9 @@ static int watch_signals(struct daemon *daemon)
 	int fd, err;
 
 	signal(SIGPIPE, SIG_IGN);
+	err = vdpa_sigbus_install();
+	if (err)
+		return err;
 	sigemptyset(&set);
 	sigaddset(&set, SIGTERM);
 	sigaddset(&set, SIGINT);
