@@ -412,7 +412,8 @@ void env_connect_raw(struct env *env, struct env_guest *g)
 {
 	*g = (struct env_guest){.env = env};
 	for (int i = 0; i < ENV_QUEUES; i++)
-		g->rings[i] = (struct env_ring){.kick = -1, .call = -1, .err = -1};
+		g->rings[i] = (struct env_ring){
+			.kick = -1, .call = -1, .err = -1, .offset = (uint64_t)i * ENV_RING};
 	make_memory(g);
 	assert_int_equal(vu_frontend_connect(&g->fe, env->socket, ENV_WAIT_MS, NULL), 0);
 }
@@ -449,7 +450,7 @@ void env_send_memory(struct env_guest *g)
 void env_make_ring(struct env_guest *g, uint32_t idx)
 {
 	struct env_ring *r = &g->rings[idx];
-	uint64_t off = idx * ENV_RING;
+	uint64_t off = r->offset;
 	struct vdpa_drvq_config cfg = {.num = ENV_NUM,
 				       .features = g->features,
 				       .hva = g->mem + off,
@@ -458,10 +459,39 @@ void env_make_ring(struct env_guest *g, uint32_t idx)
 	vdpa_drvq_free(r->q);
 	assert_int_equal(vdpa_drvq_alloc(&cfg, &r->q, NULL), 0);
 	if (r->kick < 0) {
-		r->kick = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-		r->call = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-		r->err = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+		r->kick = env_eventfd();
+		r->call = env_eventfd();
+		r->err = env_eventfd();
 	}
+}
+
+int env_eventfd(void)
+{
+	int fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+
+	assert_true(fd >= 0);
+	return fd;
+}
+
+void env_ring_at(const struct env_guest *g, uint32_t idx, struct vu_frontend_ring *ring)
+{
+	struct vdpa_drvq_config cfg = {
+		.num = ENV_NUM, .features = g->features, .iova = ENV_GPA + g->rings[idx].offset};
+	const struct env_ring *r = &g->rings[idx];
+	struct vdpa_drvq *q;
+
+	/* Where the areas are only depends on the configuration: ask for them in other memory. */
+	cfg.hva = aligned_alloc(4096, ENV_RING);
+	assert_non_null(cfg.hva);
+	assert_int_equal(vdpa_drvq_alloc(&cfg, &q, NULL), 0);
+	*ring = (struct vu_frontend_ring){
+		.idx = idx, .num = ENV_NUM, .kick = r->kick, .call = r->call};
+	vdpa_drvq_areas(q, &ring->desc, &ring->avail, &ring->used);
+	ring->desc += ENV_UADDR - ENV_GPA;
+	ring->avail += ENV_UADDR - ENV_GPA;
+	ring->used += ENV_UADDR - ENV_GPA;
+	vdpa_drvq_free(q);
+	free(cfg.hva);
 }
 
 void env_ring_setup(struct env_guest *g, uint32_t idx, struct vu_frontend_ring *ring)

@@ -56,7 +56,8 @@ struct env {
 struct env_ring {
 	struct vdpa_drvq *q;
 	int kick, call, err;
-	uint64_t next; /* value of the next request */
+	uint64_t offset; /* in memory */
+	uint64_t next;   /* value of the next request */
 };
 
 /* The front-end: memory and rings of its guest. */
@@ -97,12 +98,13 @@ void env_wait_fd(int fd);
 void env_connect(struct env *env, struct env_guest *g, uint64_t features, uint64_t protocol);
 /* Only connect, with memory. */
 void env_connect_raw(struct env *env, struct env_guest *g);
-/* Another front-end with a copy of the memory: as a machine that goes on with another back-end. */
 void env_disconnect(struct env_guest *g);
 void env_send_memory(struct env_guest *g);
 /* Make a ring in memory; it is sent by env_start_ring(). */
 void env_make_ring(struct env_guest *g, uint32_t idx);
 void env_ring_setup(struct env_guest *g, uint32_t idx, struct vu_frontend_ring *ring);
+/* The messages for a ring that is in memory, at the place of ring idx; without making it. */
+void env_ring_at(const struct env_guest *g, uint32_t idx, struct vu_frontend_ring *ring);
 void env_start_ring(struct env_guest *g, uint32_t idx);
 /* memory, SET_FEATURES, all rings */
 void env_start_rings(struct env_guest *g, uint32_t num);
@@ -114,6 +116,7 @@ void env_collect(struct env_guest *g, uint32_t idx, unsigned int n);
 /* Is the ring idle although it has n requests?  (A message has been answered since they were
  * offered.) */
 void env_roundtrip(struct env_guest *g, uint32_t idx, unsigned int n);
+int env_eventfd(void);
 /* How many descriptors this process has. */
 unsigned int env_open_fds(void);
 

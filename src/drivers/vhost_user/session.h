@@ -39,6 +39,7 @@
 struct vhu_ring {
 	uint32_t num; /* 0: not set */
 	bool addr_set;
+	bool base_set;
 	struct vu_vring_addr addr;
 	uint32_t base; /* as sent; decoded when the ring starts */
 	bool enabled;

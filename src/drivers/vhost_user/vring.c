@@ -229,7 +229,7 @@ static int start_ring(struct vhu_session *s, struct vhu_ring *r, struct vdpa_ext
 
 static bool may_run(const struct vhu_session *s, const struct vhu_ring *r)
 {
-	if (!r->enabled || !r->kicked || !r->num || !r->addr_set)
+	if (!r->enabled || !r->kicked || !r->num || !r->addr_set || !r->base_set)
 		return false;
 	if (!s->features_set || !s->num_regions)
 		return false;
@@ -321,6 +321,7 @@ int vhu_set_vring_base(struct vhu_session *s, struct vu_msg *msg, struct vhu_rep
 		return -EPROTO;
 	stop_ring_for_change(s, r);
 	r->base = msg->payload.state.num;
+	r->base_set = true;
 	r->resume = false;
 	return 0;
 }
