@@ -8,6 +8,7 @@
 #include <fcntl.h>
 #include <linux/virtio_config.h>
 #include <linux/virtio_ring.h>
+#include <poll.h>
 #include <stdio.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
@@ -255,16 +256,26 @@ static void test_session_base_of_a_ring_that_never_ran(void **state)
 
 static void test_session_stop_waits_for_what_is_in_flight(void **state)
 {
+	struct vu_hdr hdr = {VU_GET_VRING_BASE, VU_FLAG_VERSION, sizeof(struct vu_vring_state)};
+	struct vu_vring_state stop = {.index = 0};
 	struct env_guest g;
+	struct pollfd p;
+	struct vu_msg msg;
 
 	start(&g, 0, ENV_PROTOCOL, 1);
 	atomic_store(&env.hold, true);
 	env_offer(&g, 0, 20);
 	while (atomic_load(&env.handled) < 20)
 		get_u64(&g, VU_GET_FEATURES);
-	assert_int_equal(get_base(&g, 0), 20);
+	/* The question is on its way when they are let go. */
+	assert_int_equal(vu_send(g.fe.sock, &hdr, &stop, NULL, 0, ENV_WAIT_MS), 0);
+	env_release(&env);
 	env_collect(&g, 0, 20);
-	atomic_store(&env.hold, false);
+	p = (struct pollfd){.fd = g.fe.sock, .events = POLLIN};
+	assert_int_equal(poll(&p, 1, ENV_WAIT_MS), 1);
+	vu_msg_init(&msg);
+	assert_int_equal(vu_recv(g.fe.sock, VU_TO_BACKEND, true, &msg, NULL), 1);
+	assert_int_equal(msg.payload.state.num, 20);
 	env_disconnect(&g);
 }
 

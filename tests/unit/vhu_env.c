@@ -42,7 +42,7 @@ static void toy_let_go(void *arg)
 	struct toy_vq *vq = arg;
 	uint64_t count;
 
-	if (vq->wake >= 0 && read(vq->wake, &count, sizeof(count)) < 0)
+	if (read(vq->wake, &count, sizeof(count)) < 0 && errno != EAGAIN)
 		return;
 	while (vq->held) {
 		struct vdpa_soft_req *req = vq->held;
@@ -65,37 +65,18 @@ static void toy_handle(struct vdpa_soft_req *req)
 	atomic_fetch_add(&the_env->handled, 1);
 }
 
-/* The wakes of all queues, for env_release(). */
-static int wakes[ENV_QUEUES];
-static atomic_int wakes_set;
-
 static int toy_queue_start(struct vdpa_soft_vq *q, struct vdpa_extack *ack)
 {
 	struct toy_vq *vq = vdpa_soft_vq_priv(q);
 
 	vq->held = NULL;
-	vq->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	wakes[vdpa_soft_vq_index(q)] = vq->wake;
-	atomic_fetch_or(&wakes_set, 1 << vdpa_soft_vq_index(q));
+	vq->wake = the_env->wakes[vdpa_soft_vq_index(q)];
 	return vdpa_soft_vq_watch(q, vq->wake, toy_let_go, vq);
-}
-
-static void toy_queue_stop(struct vdpa_soft_vq *q)
-{
-	struct toy_vq *vq = vdpa_soft_vq_priv(q);
-
-	atomic_fetch_and(&wakes_set, ~(1 << vdpa_soft_vq_index(q)));
-	fd_closep(&vq->wake);
 }
 
 static void toy_cancel(struct vdpa_soft_vq *q)
 {
-	struct toy_vq *vq = vdpa_soft_vq_priv(q);
-	int wake = vq->wake;
-
-	vq->wake = -1;
-	toy_let_go(vq);
-	vq->wake = wake;
+	toy_let_go(vdpa_soft_vq_priv(q));
 }
 
 static int toy_config_write(struct vdpa_soft *soft, uint32_t off, const void *buf, uint32_t len,
@@ -133,7 +114,6 @@ static const struct vdpa_soft_class toy_class = {
 	.create = toy_create,
 	.config_write = toy_config_write,
 	.queue_start = toy_queue_start,
-	.queue_stop = toy_queue_stop,
 	.handle = toy_handle,
 	.cancel = toy_cancel,
 };
@@ -144,8 +124,7 @@ void env_release(struct env *env)
 
 	atomic_store(&env->hold, false);
 	for (int i = 0; i < ENV_QUEUES; i++)
-		if (atomic_load(&wakes_set) & 1 << i)
-			assert_int_equal(write(wakes[i], &one, sizeof(one)), sizeof(one));
+		assert_int_equal(write(env->wakes[i], &one, sizeof(one)), sizeof(one));
 }
 
 void env_set_config(struct env *env, uint64_t value)
@@ -264,6 +243,8 @@ void env_open(struct env *env, const char *const *bind_attrs)
 	snprintf(env->socket, sizeof(env->socket), "%s/dev/toy0/vhost.sock", env->run_dir);
 	env->stop = eventfd(0, EFD_CLOEXEC);
 	env->changed = eventfd(0, EFD_CLOEXEC);
+	for (int i = 0; i < ENV_QUEUES; i++)
+		env->wakes[i] = env_eventfd();
 	assert_int_equal(vdpa_bus_alloc(&cfg, &env->bus, NULL), 0);
 	vdpa_bus_set_event_cb(env->bus, on_event, env);
 	assert_int_equal(vdpa_soft_class_register(env->bus, &toy_class, NULL), 0);
@@ -290,6 +271,8 @@ void env_close(struct env *env)
 	rmdir(env->run_dir);
 	close(env->stop);
 	close(env->changed);
+	for (int i = 0; i < ENV_QUEUES; i++)
+		close(env->wakes[i]);
 	pthread_mutex_destroy(&env->lock);
 }
 

@@ -51,6 +51,7 @@ struct env {
 	int changed;         /* eventfd: a line or an event came */
 	atomic_uint handled; /* requests that reached the device */
 	atomic_bool hold;
+	int wakes[ENV_QUEUES]; /* for env_release() */
 };
 
 struct env_ring {
