@@ -1,0 +1,267 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: BSD-2-Clause
+"""Compares uvdpad with qemu-storage-daemon as vhost-user disks, in turn in one run.
+
+For each case both are running, each on processor 0, and the client of blk-load, on processor 1, uses
+one and then the other, round after round.  Printed are medians of the rounds: requests a second, times,
+processor time of both sides for each request, and the ratio of ours to theirs.
+
+Virtual processors move between cores, and all figures move with the time that a cache line takes from one
+to the other.  So that time is taken before and after each sample, and samples are compared
+within one placement (near: less than 250 ns; far: more) only.
+"""
+import argparse
+import json
+import os
+import shutil
+import signal
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+
+BACK_END_CPU = 0
+CLIENT_CPU = 1
+POLL_US = 50
+FILE_SIZE = 1 << 30
+NULL_SIZE = 16 << 30
+SKIP = 77
+
+
+@dataclass(frozen=True)
+class Case:
+    """What is measured.  Back-end: null, cached, direct."""
+    backend: str
+    depth: int
+    queues: int = 1
+    packed: bool = False
+    sequential: bool = False
+    sleep: bool = False
+
+    @property
+    def bytes(self):
+        return 131072 if self.sequential else 4096
+
+    def __str__(self):
+        kind = "128k seq" if self.sequential else "4k rand"
+        return (f"{self.backend:<6} {'packed' if self.packed else 'split':<6} {kind:<8} "
+                f"q{self.queues} d{self.depth:<3} {'sleeps' if self.sleep else 'polls'}")
+
+
+def cases(full):
+    """The cases; those that the project has goals for, or all."""
+    if full:
+        return [Case(backend, depth, queues, packed, sequential, sleep)
+                for backend in ("null", "cached", "direct") for packed in (False, True)
+                for sequential in (False, True) for sleep in (False, True)
+                for queues in (1, 2) for depth in (1, 32, 128)]
+    chosen = []
+    for backend in ("null", "cached", "direct"):
+        chosen += [Case(backend, depth) for depth in (1, 32, 128)]
+        chosen += [Case(backend, depth, sleep=True) for depth in (1, 128)]
+        chosen += [Case(backend, 32, sequential=True)]
+    chosen += [Case("null", depth, packed=True) for depth in (1, 128)]
+    chosen += [Case("null", 128, packed=True, sleep=True), Case("null", 128, queues=2)]
+    return chosen
+
+
+class Server:
+    """A back-end that runs."""
+
+    def __init__(self, name, argv, socket):
+        self.name = name
+        self.socket = socket
+        with open(socket + ".log", "wb") as log:
+            self.popen = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        os.sched_setaffinity(self.popen.pid, {BACK_END_CPU})
+
+    def wait(self):
+        end = time.monotonic() + 20
+        while not os.path.exists(self.socket):
+            if self.popen.poll() is not None or time.monotonic() > end:
+                with open(self.socket + ".log", encoding="utf-8", errors="replace") as f:
+                    raise RuntimeError(f"{self.name} has not started: {f.read()}")
+            time.sleep(0.02)
+
+    def stop(self):
+        self.popen.terminate()
+        try:
+            self.popen.wait(10)
+        except subprocess.TimeoutExpired:
+            self.popen.kill()
+            self.popen.wait()
+
+
+def qemu(case, folder, image):
+    """qemu-storage-daemon, its disk on a thread of its own, which polls as it does by default."""
+    socket = os.path.join(folder, "qemu.sock")
+    node = (f"driver=null-co,node-name=n,size={NULL_SIZE},read-zeroes=off" if case.backend == "null"
+            else f"driver=file,node-name=n,filename={image},aio=io_uring,"
+                 f"cache.direct={'on' if case.backend == 'direct' else 'off'}")
+    argv = ["qemu-storage-daemon", "--object", "iothread,id=t", "--blockdev", node, "--export",
+            f"type=vhost-user-blk,id=e,addr.type=unix,addr.path={socket},node-name=n,writable=on,"
+            f"num-queues={case.queues},iothread=t"]
+    return Server("qemu-storage-daemon", argv, socket)
+
+
+def uvdpad(build, case, folder, image):
+    """uvdpad, with one worker."""
+    socket = os.path.join(folder, "uvdpa.sock")
+    backend = (f"backend null size {NULL_SIZE}" if case.backend == "null"
+               else f"file {image} direct {'on' if case.backend == 'direct' else 'off'}")
+    start = os.path.join(folder, "start")
+    with open(start, "w", encoding="utf-8") as f:
+        f.write(f"dev add name disk mgmtdev blk {backend} queues {case.queues}\n"
+                f"dev bind disk driver vhost-user socket {socket}\n")
+    argv = [os.path.join(build, "src/daemon/uvdpad"), "--run-dir", os.path.join(folder, "run"),
+            "--config", start, "--workers", "1", "--poll-us", str(POLL_US)]
+    return Server("uvdpad", argv, socket)
+
+
+def sample(load, server, case, seconds):
+    """One run of the client."""
+    argv = [load, "--socket", server.socket, "--depth", case.depth, "--queues", case.queues,
+            "--bytes", case.bytes, "--span", FILE_SIZE, "--seconds", seconds,
+            "--cpu", CLIENT_CPU, "--back-end-cpu", BACK_END_CPU, "--back-end", server.popen.pid]
+    # It has no packed rings: ours are compared with its split ones.
+    if case.packed and server.name == "uvdpad":
+        argv.append("--packed")
+    argv += ["--sequential"] * case.sequential + ["--sleep"] * case.sleep
+    done = subprocess.run([str(a) for a in argv], capture_output=True, text=True, timeout=60,
+                          check=False)
+    if done.returncode:
+        raise RuntimeError(f"{server.name}: {done.stderr.strip()}")
+    result = json.loads(done.stdout)
+    kinds = {"near" if ns < 250 else "far" for ns in result["round_trip_ns"]}
+    result["placement"] = kinds.pop() if len(kinds) == 1 else "mixed"
+    return result
+
+
+def medians(samples):
+    keys = ("iops", "bytes_per_s", "p50_us", "p99_us", "back_end_us", "client_us", "kicks", "calls")
+    return {key: statistics.median(s[key] for s in samples) for key in keys}
+
+
+def measure(args, case, servers):
+    """Rounds until there are enough samples of both sides in one placement."""
+    samples = {s.name: [] for s in servers}
+    for count in range(3 * args.rounds):
+        for server in servers:
+            samples[server.name].append(sample(args.load, server, case, args.seconds))
+        for placement in ("near", "far"):
+            kept = {name: [s for s in of if s["placement"] == placement]
+                    for name, of in samples.items()}
+            if count + 1 >= args.rounds and min(map(len, kept.values())) >= args.rounds:
+                return placement, kept
+    return "mixed", samples
+
+
+def report(case, placement, kept):
+    ours, theirs = medians(kept["uvdpad"]), medians(kept["qemu-storage-daemon"])
+    ratio = ours["iops"] / theirs["iops"]
+    print(f"{case!s:<36} {placement:<5} {ours['iops'] / 1000:9.1f} {theirs['iops'] / 1000:9.1f} "
+          f"{ratio:6.2f}  {ours['p50_us']:8.1f} {theirs['p50_us']:8.1f}  {ours['p99_us']:8.1f} "
+          f"{theirs['p99_us']:8.1f}  {ours['back_end_us']:6.2f} {theirs['back_end_us']:6.2f}  "
+          f"{ours['client_us']:6.2f} {theirs['client_us']:6.2f}", flush=True)
+    return {"case": {**case.__dict__, "bytes": case.bytes}, "placement": placement,
+            "samples": {name: len(of) for name, of in kept.items()}, "uvdpad": ours,
+            "qemu-storage-daemon": theirs, "ratio": ratio}
+
+
+def make_image(folder):
+    """A file with data in it: a hole costs less to read."""
+    path = os.path.join(folder, "image")
+    chunk = os.urandom(1 << 20)
+    with open(path, "wb") as f:
+        for _ in range(FILE_SIZE >> 20):
+            f.write(chunk)
+        f.flush()
+        os.fsync(f.fileno())
+    return path
+
+
+def warm(image):
+    """Reads the file whole: the kernel takes pages back in the background."""
+    with open(image, "rb", buffering=0) as f:
+        while f.read(1 << 22):
+            pass
+
+
+def run_case(args, case, folder, image):
+    work = tempfile.mkdtemp(dir=folder)
+    servers = []
+    try:
+        servers.append(uvdpad(args.build, case, work, image))
+        servers.append(qemu(case, work, image))
+        for server in servers:
+            server.wait()
+        if case.backend == "cached":
+            warm(image)
+        return report(case, *measure(args, case, servers))
+    finally:
+        for server in servers:
+            server.stop()
+        shutil.rmtree(work)
+
+
+def verify(args, folder, image):
+    """Whether what is measured is right: data that is written comes back."""
+    for packed in (False, True):
+        work = tempfile.mkdtemp(dir=folder)
+        case = Case("cached", 32, queues=2, packed=packed)
+        server = uvdpad(args.build, case, work, image)
+        try:
+            server.wait()
+            subprocess.run([args.load, "--socket", server.socket, "--depth", "32", "--queues", "2",
+                            "--verify", "--seconds", "1", "--span", str(64 << 20)]
+                           + ["--packed"] * packed, check=True, timeout=60,
+                           stdout=subprocess.DEVNULL)
+        finally:
+            server.stop()
+            shutil.rmtree(work)
+
+
+def options():
+    parser = argparse.ArgumentParser(description="vhost-user disks: uvdpad and qemu-storage-daemon")
+    parser.add_argument("--build", default=os.path.join(os.path.dirname(__file__), "../../build"))
+    parser.add_argument("--rounds", type=int, default=5, help="samples of each side (5)")
+    parser.add_argument("--seconds", type=float, default=0.25, help="length of a sample (0.25)")
+    parser.add_argument("--full", action="store_true", help="each combination")
+    parser.add_argument("--only", default="", help="cases whose name contains this")
+    parser.add_argument("--json", metavar="FILE", help="write the medians there")
+    parser.add_argument("--dir", default="/var/tmp", help="where the disk image is made (/var/tmp)")
+    return parser.parse_args()
+
+
+def main():
+    args = options()
+    args.load = os.path.join(args.build, "bench/blk-load")
+    if not shutil.which("qemu-storage-daemon"):
+        print("no qemu-storage-daemon (package qemu-utils)")
+        return SKIP
+    if os.cpu_count() < 2:
+        print("needs two processors")
+        return SKIP
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
+    results = []
+    with tempfile.TemporaryDirectory(prefix="uvdpa-bench-", dir=args.dir) as folder:
+        image = make_image(folder)
+        verify(args, folder, image)
+        print(f"{'':<36} {'':<5} {'kIOPS':>9} {'':>9} {'':>6}  {'p50 us':>8} {'':>8}  {'p99 us':>8} "
+              f"{'':>8}  {'CPU us of':>6} {'':>3}  {'CPU us of':>6}")
+        print(f"{'case':<36} {'cores':<5} {'uvdpad':>9} {'qemu':>9} {'ratio':>6}  {'uvdpad':>8} "
+              f"{'qemu':>8}  {'uvdpad':>8} {'qemu':>8}  {'uvdpad':>6} {'qemu':>6}  "
+              f"{'client':>6} {'client':>6}")
+        for case in cases(args.full):
+            if args.only in str(case):
+                results.append(run_case(args, case, folder, image))
+    if args.json:
+        with open(args.json, "w", encoding="utf-8") as f:
+            json.dump(results, f, indent=1)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
