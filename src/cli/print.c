@@ -86,6 +86,16 @@ static char *scalar_text(const json_t *value)
 	}
 }
 
+/* Words of a text, each where it fits. */
+static void print_text(struct print *print, const char *text)
+{
+	char *copy vdpa_cleanup(freep) = strdup(text), *save = NULL, *word;
+
+	for (word = copy ? strtok_r(copy, " ", &save) : NULL; word;
+	     word = strtok_r(NULL, " ", &save))
+		print_word(print, word);
+}
+
 static bool is_group(const json_t *value)
 {
 	return json_is_object(value) || json_is_array(value);
@@ -93,28 +103,148 @@ static bool is_group(const json_t *value)
 
 static void print_scalar(struct print *print, const char *key, const json_t *value)
 {
-	char *text = scalar_text(value), *safe = key ? print_safe(key) : NULL, *both;
+	char *text vdpa_cleanup(freep) = scalar_text(value);
+	char *safe vdpa_cleanup(freep) = key ? print_safe(key) : NULL;
+	char *both vdpa_cleanup(freep) = NULL;
 
-	/* A key and its value stay together. */
-	if (text && safe && asprintf(&both, "%s %s", safe, text) >= 0) {
-		print_word(print, both);
-		free(both);
-	} else if (text && !key) {
+	if (!text || (key && !safe))
+		return;
+	if (!key) {
 		print_word(print, text);
+	} else if (print_width(safe) + 1 + print_width(text) + print->indent > PRINT_COLUMNS &&
+		   strchr(text, ' ')) {
+		print_word(print, safe);
+		print_text(print, text);
+	} else if (asprintf(&both, "%s %s", safe, text) >= 0) {
+		/* A key and its value stay together. */
+		print_word(print, both);
 	}
-	free(text);
-	free(safe);
 }
 
-static void print_start(struct print *print, unsigned int indent)
+/* Begins a line with its first word; what goes on below stands further in. */
+static void print_start(struct print *print, unsigned int indent, const char *word)
 {
-	fprintf(print->out, "%*s", (int)indent, "");
-	/* An indented line has nothing on it yet that a word would be parted from. */
-	print->column = 0;
+	fprintf(print->out, "%*s%s", (int)indent, "", word);
+	print->column = indent + (unsigned int)print_width(word);
 	print->indent = indent + 2 * INDENT;
 }
 
+/* ---- lists that are tables */
+
+/* Goes to a column, on the next line where this one is beyond it. */
+static void print_column(struct print *print, unsigned int column)
+{
+	if (print->column >= column)
+		print_newline(print);
+	fprintf(print->out, "%*s", (int)(column - print->column), "");
+	print->column = column;
+	print->indent = column;
+}
+
+static char *member_text(const json_t *object, const char *key)
+{
+	const json_t *value = json_object_get(object, key);
+
+	return value ? scalar_text(value) : strdup("");
+}
+
+/* The first word of a column, which needs no blank before it. */
+static void print_cell(struct print *print, const char *text)
+{
+	size_t first = strcspn(text, " ");
+
+	fprintf(print->out, "%.*s", (int)first, text);
+	print->column += (unsigned int)first;
+	print_text(print, text + first);
+}
+
+/* What an attribute takes: "file|ram|null", "size, live". */
+static char *attribute_type(const json_t *attr)
+{
+	const json_t *values = json_object_get(attr, "values"), *value;
+	char *text = NULL;
+	size_t i, len;
+	FILE *out = open_memstream(&text, &len);
+
+	if (!out)
+		return NULL;
+	if (!values)
+		fputs(json_string_value(json_object_get(attr, "type")), out);
+	json_array_foreach(values, i, value)
+		fprintf(out, "%s%s", i ? "|" : "", json_string_value(value));
+	if (json_is_true(json_object_get(attr, "required")))
+		fputs(", required", out);
+	if (json_is_true(json_object_get(attr, "live")))
+		fputs(", live", out);
+	fclose(out);
+	return text;
+}
+
+static void print_attributes(struct print *print, const json_t *list, unsigned int indent)
+{
+	json_t *attr;
+	size_t i;
+
+	json_array_foreach((json_t *)list, i, attr)
+	{
+		char *name vdpa_cleanup(freep) = member_text(attr, "name");
+		char *help vdpa_cleanup(freep) = member_text(attr, "help");
+		char *type vdpa_cleanup(freep) = attribute_type(attr);
+
+		if (!name || !help || !type)
+			continue;
+		print_start(print, indent, name);
+		print_column(print, indent + 14);
+		print_cell(print, type);
+		print_column(print, indent + 28);
+		print_cell(print, help);
+		print_newline(print);
+	}
+}
+
+static void print_explained(struct print *print, const json_t *list, unsigned int indent)
+{
+	static const unsigned int columns[] = {7, 26, 38, 49};
+	static const char *const keys[] = {"name", "state", "by", "why"};
+	json_t *bit;
+	size_t i;
+
+	json_array_foreach((json_t *)list, i, bit)
+	{
+		char number[8];
+
+		snprintf(number, sizeof(number), "%2d",
+			 (int)json_integer_value(json_object_get(bit, "bit")));
+		print_start(print, indent, number);
+		for (size_t c = 0; c < ARRAY_SIZE(keys); c++) {
+			char *text vdpa_cleanup(freep) = member_text(bit, keys[c]);
+
+			if (!text || !*text)
+				continue;
+			print_column(print, columns[c]);
+			print_cell(print, text);
+		}
+		print_newline(print);
+	}
+}
+
+/* ---- anything */
+
 static void print_members(struct print *print, const json_t *object, unsigned int indent);
+
+static void print_groups(struct print *print, const json_t *list, unsigned int indent)
+{
+	json_t *value;
+	size_t i;
+
+	json_array_foreach((json_t *)list, i, value)
+	{
+		print_start(print, indent, "");
+		/* The indent parts the first word already. */
+		print->column = 0;
+		print_members(print, value, indent);
+	}
+}
 
 /* A list: values on one line, groups on a line each. */
 static void print_list(struct print *print, const char *key, const json_t *list,
@@ -123,21 +253,39 @@ static void print_list(struct print *print, const char *key, const json_t *list,
 	size_t i;
 	json_t *value;
 
-	if (json_array_size(list) && is_group(json_array_get(list, 0))) {
-		fprintf(print->out, "%*s%s:\n", (int)indent, "", key);
-		json_array_foreach((json_t *)list, i, value)
-		{
-			print_start(print, indent + INDENT);
-			print_members(print, value, indent + INDENT);
-		}
+	if (!json_array_size(list))
+		return;
+	print_start(print, indent, key);
+	if (!is_group(json_array_get(list, 0))) {
+		json_array_foreach((json_t *)list, i, value) print_scalar(print, NULL, value);
+		print_newline(print);
 		return;
 	}
-	print_start(print, indent);
-	print->column = indent;
-	fputs(key, print->out);
-	print->column += (unsigned int)print_width(key);
-	json_array_foreach((json_t *)list, i, value) print_scalar(print, NULL, value);
+	fputc(':', print->out);
 	print_newline(print);
+	if (!strcmp(key, "attributes"))
+		print_attributes(print, list, indent + INDENT);
+	else if (!strcmp(key, "features"))
+		print_explained(print, list, indent + INDENT);
+	else
+		print_groups(print, list, indent + INDENT);
+}
+
+static void print_group(struct print *print, const char *key, const json_t *value,
+			unsigned int indent)
+{
+	char *safe vdpa_cleanup(freep) = print_safe(key);
+
+	if (!safe)
+		return;
+	if (json_is_array(value)) {
+		print_list(print, safe, value, indent);
+	} else if (json_object_size(value)) {
+		print_start(print, indent, safe);
+		fputc(':', print->out);
+		print->column++;
+		print_members(print, value, indent);
+	}
 }
 
 /* The rest of the line that is begun, then what does not fit on a line. */
@@ -152,41 +300,63 @@ static void print_members(struct print *print, const json_t *object, unsigned in
 			print_scalar(print, key, value);
 	}
 	print_newline(print);
-	if (indent > DEPTH_MAX * INDENT)
-		return;
 	json_object_foreach((json_t *)object, key, value)
 	{
-		char *safe vdpa_cleanup(freep) = print_safe(key);
+		if (is_group(value) && indent < DEPTH_MAX * INDENT)
+			print_group(print, key, value, indent + INDENT);
+	}
+}
 
-		if (!safe)
-			continue;
-		if (json_is_array(value)) {
-			print_list(print, safe, value, indent + INDENT);
-		} else if (json_is_object(value)) {
-			print_start(print, indent + INDENT);
-			fprintf(print->out, "%s:", safe);
-			print->column = indent + INDENT + (unsigned int)print_width(safe) + 1;
-			print_members(print, value, indent + INDENT);
+/* Each member on a line of its own. */
+static void print_lines(struct print *print, const json_t *object)
+{
+	const char *key;
+	json_t *value;
+
+	print_newline(print);
+	json_object_foreach((json_t *)object, key, value)
+	{
+		if (is_group(value)) {
+			print_group(print, key, value, INDENT);
+		} else {
+			print_start(print, INDENT, "");
+			print->column = 0;
+			print_scalar(print, key, value);
+			print_newline(print);
 		}
 	}
 }
 
-void print_result(FILE *out, const json_t *result)
+static void print_named(struct print *print, const char *group, const char *name,
+			const json_t *value)
+{
+	char *safe vdpa_cleanup(freep) = print_safe(name);
+
+	fprintf(print->out, "%s:", safe ? safe : "?");
+	print->column = safe ? (unsigned int)print_width(safe) + 1 : 2;
+	print->indent = 2 * INDENT;
+	if (!strcmp(group, "mgmtdev") || !strcmp(group, "driver"))
+		print_lines(print, value);
+	else
+		print_members(print, value, 0);
+}
+
+void print_result(FILE *out, json_t *result, bool brief)
 {
 	struct print print = {.out = out};
 	const char *key, *name;
 	json_t *group, *value;
 
-	json_object_foreach((json_t *)result, key, group)
+	json_object_foreach(result, key, group)
 	{
 		json_object_foreach(group, name, value)
 		{
-			char *safe vdpa_cleanup(freep) = print_safe(name);
-
-			fprintf(out, "%s:", safe ? safe : "?");
-			print.column = safe ? (unsigned int)print_width(safe) + 1 : 2;
-			print.indent = 2 * INDENT;
-			print_members(&print, value, 0);
+			/* Long, and the same for all of a kind. */
+			if (brief && !strcmp(key, "dev")) {
+				json_object_del(value, "device_features");
+				json_object_del(value, "negotiated_features");
+			}
+			print_named(&print, key, name, value);
 		}
 	}
 }

@@ -6,6 +6,7 @@
 #ifndef CLI_PRINT_H
 #define CLI_PRINT_H
 
+#include <stdbool.h>
 #include <stdio.h>
 #include <jansson.h>
 
@@ -27,7 +28,10 @@ void print_newline(struct print *print);
 /* Columns that a text takes. */
 size_t print_width(const char *text);
 
-/* {"dev": {"disk0": {...}, ...}}: a paragraph for each name. */
-void print_result(FILE *out, const json_t *result);
+/*
+ * {"dev": {"disk0": {...}, ...}}: a paragraph for each name.
+ * brief: features of devices are left out, of the result, too.
+ */
+void print_result(FILE *out, json_t *result, bool brief);
 
 #endif

@@ -47,7 +47,7 @@ static void print_commands(const json_t *commands)
 	json_array_foreach(commands, i, line) puts(json_string_value(line));
 }
 
-static void show(struct cli *cli, const struct command *cmd, const json_t *result)
+static void show(struct cli *cli, const struct command *cmd, const json_t *params, json_t *result)
 {
 	if (!json_object_size(result))
 		return;
@@ -56,7 +56,7 @@ static void show(struct cli *cli, const struct command *cmd, const json_t *resul
 	else if (!strcmp(cmd->words[0], "save"))
 		print_commands(json_object_get(result, "commands"));
 	else
-		print_result(stdout, result);
+		print_result(stdout, result, !json_object_get(params, "name"));
 }
 
 static int remote(struct cli *cli, const struct command *cmd, json_t *params,
@@ -79,7 +79,7 @@ static int remote(struct cli *cli, const struct command *cmd, json_t *params,
 	if (!err && !strcmp(method, "stop"))
 		client_wait_exit(&cli->client);
 	if (!err)
-		show(cli, cmd, result);
+		show(cli, cmd, params, result);
 	json_decref(result);
 	return err;
 }

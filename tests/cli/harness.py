@@ -19,6 +19,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import time
 
 BUILD = os.environ["UVDPA_BUILD"]
 UVDPAD = os.path.join(BUILD, "src/daemon/uvdpad")
@@ -48,6 +49,14 @@ def contains(text, part):
     check(part in text, f"no {part!r} in {text!r}")
 
 
+def as_user(user):
+    """The words before a command that make it another user's."""
+    if not user:
+        return []
+    gid = str(pwd.getpwnam(user).pw_gid)
+    return ["setpriv", "--reuid", user, "--regid", gid, "--clear-groups"]
+
+
 class Result:
     """What a program said, and how it ended."""
 
@@ -71,19 +80,12 @@ class Daemon:
         with open(self.log_path, "wb") as log:
             # The daemon dies with the test even where that is killed.
             self.popen = subprocess.Popen(
-                [*self._as_user(), UVDPAD, "--load", VOID, *args], stdin=subprocess.DEVNULL,
+                [*as_user(user), "setpriv", "--pdeathsig", "KILL", UVDPAD, "--load", VOID, *args], stdin=subprocess.DEVNULL,
                 stdout=log, stderr=log, env=self.env, cwd=scratch.dir)
         self.pidfd = os.pidfd_open(self.popen.pid)
         scratch.daemons.append(self)
         if wait:
             equal(self.wait_ready(), "READY=1", self.log())
-
-    def _as_user(self):
-        prefix = ["setpriv", "--pdeathsig", "KILL"]
-        if self.user:
-            gid = str(pwd.getpwnam(self.user).pw_gid)
-            prefix += ["--reuid", self.user, "--regid", gid, "--clear-groups"]
-        return prefix
 
     def wait_ready(self):
         """The next message to the service manager, or None when the daemon ends first."""
@@ -108,11 +110,7 @@ class Daemon:
 
     def run(self, *words, stdin=None, user=None, env=None, cwd=None):
         """Runs the tool; returns a Result."""
-        argv = [UVDPA, *map(str, words)]
-        user = user or self.user
-        if user:
-            gid = str(pwd.getpwnam(user).pw_gid)
-            argv = ["setpriv", "--reuid", user, "--regid", gid, "--clear-groups", *argv]
+        argv = [*as_user(user or self.user), UVDPA, *map(str, words)]
         done = subprocess.run(argv, input=stdin, capture_output=True, text=True, timeout=TIMEOUT,
                               env={**self.env, **(env or {})}, cwd=cwd or self.scratch.dir,
                               check=False)
@@ -181,11 +179,16 @@ class Scratch:
         os.chmod(self.dir, 0o755)
         self.run_dir = os.path.join(self.dir, "run")
         self.daemons = []
+        self.processes = []
 
     def __enter__(self):
         return self
 
     def __exit__(self, *exc):
+        for process in self.processes:
+            if process.poll() is None:
+                process.kill()
+                process.wait()
         for daemon in self.daemons:
             if daemon.popen.poll() is None:
                 daemon.kill()
@@ -196,6 +199,27 @@ class Scratch:
         for line in mounts_under(self.dir):
             subprocess.run(["umount", "-l", line], check=False)
         shutil.rmtree(self.dir, ignore_errors=True)
+
+    def copy_programs(self):
+        """For users who cannot reach the build folder."""
+        global UVDPAD, UVDPA, VOID
+        UVDPAD, UVDPA, VOID = (shutil.copy(program, self.dir) for program in (UVDPAD, UVDPA, VOID))
+
+    def start_as(self, user, *argv):
+        """A program in the background, which dies with the test."""
+        process = subprocess.Popen([*as_user(user), "setpriv", "--pdeathsig", "KILL", *argv],
+                                   stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+        self.processes.append(process)
+        return process
+
+    @staticmethod
+    def wait_open(process, path):
+        """Waits until the process has the file open; only its end is an event, so it is looked for."""
+        end = time.monotonic() + TIMEOUT
+        fds = f"/proc/{process.pid}/fd"
+        while path not in [os.readlink(os.path.join(fds, fd)) for fd in os.listdir(fds)]:
+            check(process.poll() is None and time.monotonic() < end, f"{path} was not opened")
+            time.sleep(0.01)
 
     def path(self, name):
         return os.path.join(self.dir, name)

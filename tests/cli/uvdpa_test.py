@@ -10,6 +10,7 @@ import signal
 import socket
 import stat
 import subprocess
+import sys
 import threading
 
 from harness import (BUILD, Failed, Scratch, Skip, TIMEOUT, UVDPA, UVDPAD, VOID, check, contains, equal,
@@ -379,6 +380,66 @@ def crash(scratch):
     equal(scratch.listing(), [])
 
 
+def mounts(scratch, user=None):
+    """A disk of this host in use: `stop` and SIGTERM detach it all the same, and so does the next daemon after a
+    crash."""
+    if scratch.start_as(user, "test", "-w", "/dev/fuse").wait(TIMEOUT) != 0:
+        raise Skip(f"/dev/fuse is not there for {user or 'us'}")
+    with open(scratch.path("disk.img"), "wb") as f:
+        f.truncate(8 << 20)
+    os.chmod(f.name, 0o666)
+    disk = os.path.join(scratch.run_dir, "dev/disk0/disk")
+    for how in ("stop", signal.SIGTERM, signal.SIGKILL):
+        d = scratch.daemon("--timeout", "2", user=user)
+        if "virtio" not in d.json("driver", "show")["driver"]:
+            raise Skip("built without the virtio driver")
+        d.cli("dev", "add", "name", "disk0", "mgmtdev", "blk", "file", "disk.img")
+        d.cli("dev", "bind", "disk0", "driver", "virtio")
+        equal(mounts_under(scratch.dir), [disk])
+        reader = scratch.start_as(user, "tail", "-f", disk)
+        scratch.wait_open(reader, disk)
+        contains(d.refused("dev", "unbind", "disk0"), "is open")
+        equal(mounts_under(scratch.dir), [disk], "after the refusal")
+        if how == "stop":
+            d.stop()
+        elif how == signal.SIGTERM:
+            equal(d.kill(how), 0, d.log())
+        else:
+            d.kill(how)
+            equal(mounts_under(scratch.dir), [disk], "after the crash")
+            d = scratch.daemon(user=user)
+            equal(mounts_under(scratch.dir), [])
+            d.stop()
+        equal(mounts_under(scratch.dir), [])
+        equal(scratch.listing(), [])
+        reader.kill()
+        reader.wait(TIMEOUT)
+
+
+def mounts_unprivileged(scratch):
+    """The same without root."""
+    if os.geteuid() != 0:
+        raise Skip("needs root to become another user")
+    if not shutil.which("fusermount3"):
+        raise Skip("no fusermount3 (package fuse3)")
+    if "UVDPA_OWN_FUSE" not in os.environ and not stat.S_IMODE(os.stat("/dev/fuse").st_mode) & 2:
+        # Machines without udev keep it to root: others get a node of their own, in a mount namespace.
+        node = scratch.path("fuse")
+        os.mknod(node, stat.S_IFCHR | 0o666, os.stat("/dev/fuse").st_rdev)
+        os.chmod(node, 0o666)
+        done = subprocess.run(
+            ["unshare", "-m", "sh", "-c", 'mount --bind "$0" /dev/fuse && exec "$@"', node,
+             sys.executable, "-B", os.path.realpath(__file__), "mounts_unprivileged"],
+            env={**os.environ, "UVDPA_OWN_FUSE": "1"}, capture_output=True, text=True, check=False)
+        if done.returncode == 77:
+            raise Skip(done.stdout.strip())
+        equal(done.returncode, 0, done.stdout + done.stderr)
+        return
+    scratch.copy_programs()
+    shutil.chown(scratch.dir, "nobody", "nogroup")
+    mounts(scratch, "nobody")
+
+
 def unprivileged(scratch):
     """Without root: the run directory is $XDG_RUNTIME_DIR/uvdpa, or an error that says so."""
     if os.geteuid() != 0:
@@ -592,6 +653,6 @@ def idle(scratch):
 if __name__ == "__main__":
     resource.setrlimit(resource.RLIMIT_NOFILE, (4096, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
     main({case.__name__: case for case in (
-        devices, errors, help_texts, no_daemon, workers, batch, files, terminal, monitor, top, save,
+        devices, errors, mounts, mounts_unprivileged, help_texts, no_daemon, workers, batch, files, terminal, monitor, top, save,
         startup, stopping, one_daemon, crash, unprivileged, other_users, deadlines, spinner,
         slow_clients, many_clients, completion, idle)})
