@@ -69,7 +69,8 @@ static char *scalar_text(const json_t *value)
 
 	switch (json_typeof(value)) {
 	case JSON_STRING:
-		return print_safe(json_string_value(value));
+		return json_string_length(value) ? print_safe(json_string_value(value))
+						 : strdup("\"\"");
 	case JSON_INTEGER:
 		snprintf(number, sizeof(number), "%" JSON_INTEGER_FORMAT,
 			 json_integer_value(value));
