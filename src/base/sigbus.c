@@ -18,6 +18,7 @@
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* for changes */
 static struct sigbus_range *ranges;
 static unsigned int readers;
+unsigned int sigbus_losses;
 static struct sigaction before; /* written while the handler is not there */
 
 void sigbus_add(struct sigbus_range *range)
@@ -66,6 +67,7 @@ static bool cover(uintptr_t at)
 		if (__atomic_exchange_n(&range->lost, true, __ATOMIC_ACQ_REL))
 			break;
 		found = cover_range(range);
+		__atomic_fetch_add(&sigbus_losses, 1, __ATOMIC_RELAXED);
 	}
 	__atomic_fetch_sub(&readers, 1, __ATOMIC_SEQ_CST);
 	return found;

@@ -21,6 +21,13 @@ struct sigbus_range {
 	struct sigbus_range *next;
 };
 
+/* How many ranges were lost since the process began.  Cheap: to be compared, then looked closer. */
+extern unsigned int sigbus_losses;
+static inline unsigned int sigbus_count(void)
+{
+	return __atomic_load_n(&sigbus_losses, __ATOMIC_RELAXED);
+}
+
 /* ANY THREAD. */
 void sigbus_add(struct sigbus_range *range);
 /* ANY THREAD.  Waits until no handler looks at the range.  Before it is unmapped. */

@@ -11,6 +11,7 @@
 #define PATIENCE_MS 20000
 
 uint32_t rig_timeout_ms;
+int rig_memfd = -1;
 
 uint64_t rig_wait_fd(int fd)
 {
@@ -52,7 +53,11 @@ void rig_open_bus(struct rig *rig, const struct vdpa_soft_class *const *classes)
 		assert_int_equal(vdpa_soft_register_builtin(rig->bus, NULL), 0);
 	for (; classes && *classes; classes++)
 		assert_int_equal(vdpa_soft_class_register(rig->bus, *classes, NULL), 0);
-	assert_int_equal(vdpa_mem_alloc("rig", RIG_SIZE, &rig->mem, NULL), 0);
+	if (rig_memfd >= 0)
+		assert_int_equal(
+			vdpa_mem_map(rig_memfd, 0, RIG_SIZE, VDPA_PERM_RW, &rig->mem, NULL), 0);
+	else
+		assert_int_equal(vdpa_mem_alloc("rig", RIG_SIZE, &rig->mem, NULL), 0);
 	rig->map = rig_make_map(rig, 0, 0);
 	rig->changed = eventfd(0, EFD_CLOEXEC);
 	for (int i = 0; i < RIG_VQS; i++)

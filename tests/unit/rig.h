@@ -66,6 +66,8 @@ struct rig {
 
 /* The deadline of verbs on buses opened from now on, ms; 0: the default. */
 extern uint32_t rig_timeout_ms;
+/* Memory of the driver in buses opened from now on; -1: memory that cannot vanish. */
+extern int rig_memfd;
 /* A bus with these classes; NULL: those of the library. */
 void rig_open_bus(struct rig *rig, const struct vdpa_soft_class *const *classes);
 /* KEY, VALUE, ..., NULL.  Returns what `dev add` says, the text in rig->ack. */

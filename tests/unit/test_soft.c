@@ -7,6 +7,8 @@
 #include <malloc.h>
 #include <stdio.h>
 #include <sys/eventfd.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #include "fail_alloc.h"
 #include "virtqueue/inflight.h"
@@ -1035,6 +1037,34 @@ static void test_soft_broken_request(void **state)
 	close_rig(&rig);
 }
 
+/* A driver that takes its memory away ends its own device only. */
+static void test_soft_memory_vanishes(void **state)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(ring_kinds); i++) {
+		struct rig rig, other;
+
+		assert_int_equal(vdpa_sigbus_install(), 0);
+		open_rig(&other, "test", NULL);
+		rig_start(&other, RIG_EVENT_IDX);
+		rig_memfd = memfd_create("driver", MFD_CLOEXEC);
+		assert_int_equal(ftruncate(rig_memfd, RIG_SIZE), 0);
+		open_rig(&rig, "test", four_queues);
+		rig_start(&rig, ring_kinds[i]);
+		expect_echo(&rig, 0);
+		expect_echo(&other, 0);
+		assert_int_equal(ftruncate(rig_memfd, 0), 0);
+		close(rig_memfd);
+		rig_memfd = -1;
+		eventfd_write(rig.vqs[0].kick, 1);
+		rig_wait_fd(rig.changed);
+		assert_true(rig_status(&rig) & VIRTIO_CONFIG_S_NEEDS_RESET);
+		assert_true(vdpa_mem_lost(rig.mem));
+		expect_echo(&other, 0);
+		close_rig(&rig);
+		close_rig(&other);
+	}
+}
+
 static void test_soft_fail_tells_the_driver(void **state)
 {
 	struct rig rig;
@@ -1341,6 +1371,7 @@ int main(void)
 		cmocka_unit_test(test_soft_broken_ring),
 		cmocka_unit_test(test_soft_guests_do_not_fill_the_log),
 		cmocka_unit_test(test_soft_broken_request),
+		cmocka_unit_test(test_soft_memory_vanishes),
 		cmocka_unit_test(test_soft_fail_tells_the_driver),
 		cmocka_unit_test(test_soft_config_space),
 		cmocka_unit_test(test_soft_features_may_be_refused),

@@ -349,6 +349,27 @@ static void test_driver_as_client_comes_again(void **state)
 
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
+/* A front-end that cuts its memory would kill a process that does not look out. */
+static void test_driver_memory_that_vanishes(void **state)
+{
+	struct env_guest g, next;
+
+	assert_int_equal(vdpa_sigbus_install(), 0);
+	env_connect(&env, &g, 0, ENV_PROTOCOL);
+	env_start_rings(&g, 1);
+	env_roundtrip(&g, 0, 3);
+	assert_int_equal(ftruncate(g.memfd, 0), 0);
+	eventfd_write(g.rings[0].kick, 1);
+	env_wait_log(&env, "has become shorter");
+	/* The next one is served. */
+	assert_int_equal(ftruncate(g.memfd, ENV_MEM), 0);
+	env_connect(&env, &next, 0, ENV_PROTOCOL);
+	env_start_rings(&next, 1);
+	env_roundtrip(&next, 0, 3);
+	env_disconnect(&next);
+	env_disconnect(&g);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -366,6 +387,7 @@ int main(void)
 		T(test_driver_takes_a_listening_descriptor),
 		T(test_driver_refuses_bad_attributes),
 		T(test_driver_as_client_comes_again),
+		T(test_driver_memory_that_vanishes),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

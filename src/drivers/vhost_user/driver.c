@@ -27,6 +27,7 @@
 #include <errno.h>
 #include <limits.h>
 #include <linux/virtio_blk.h>
+#include <linux/virtio_config.h>
 #include <linux/virtio_ids.h>
 #include <stdatomic.h>
 #include <string.h>
@@ -165,9 +166,27 @@ static void read_on_lane(struct vdpa_device *vdev, void *arg)
 	vhu_put(v);
 }
 
+static void check_memory(struct vdpa_device *vdev, void *arg)
+{
+	struct vdpa_extack ack = {0};
+	struct vhu *v = arg;
+
+	if (!v->dead && vhu_session_open(&v->session) && vhu_memory_lost(&v->session, &ack))
+		session_failed(v, -EFAULT, &ack);
+	vhu_put(v);
+}
+
 static void config_changed(void *arg)
 {
-	vhu_session_config_changed(arg);
+	struct vhu *v = container_of(arg, struct vhu, session);
+
+	vhu_session_config_changed(&v->session);
+	/* That may be since its memory has vanished under the device. */
+	if (!(vdpa_get_status(v->vdev) & VIRTIO_CONFIG_S_NEEDS_RESET))
+		return;
+	vhu_get(v);
+	if (vdpa_device_run(v->vdev, check_memory, v))
+		vhu_put(v);
 }
 
 /* ---- on the control thread */

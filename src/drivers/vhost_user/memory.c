@@ -70,6 +70,21 @@ static int map_region(const struct vhu_session *s, const struct vu_region *r, in
 	return vdpa_mem_map(fd, r->offset, r->size, VDPA_PERM_RW, ret, ack);
 }
 
+bool vhu_memory_lost(const struct vhu_session *s, struct vdpa_extack *ack)
+{
+	for (uint32_t i = 0; i < s->num_regions; i++) {
+		const struct vhu_region *r = &s->regions[i];
+
+		if (!vdpa_mem_lost(r->mem))
+			continue;
+		vdpa_extack_set(ack, -EFAULT,
+				"the file behind its memory at 0x%llx has become shorter",
+				(unsigned long long)r->region.gpa);
+		return true;
+	}
+	return false;
+}
+
 static int publish(struct vhu_session *s, const struct vhu_region *regions, uint32_t num,
 		   struct vdpa_extack *ack)
 {

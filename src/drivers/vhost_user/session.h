@@ -140,6 +140,8 @@ void vhu_channel_close(struct vhu_session *s);
 vhu_handler_fn vhu_set_mem_table, vhu_add_mem_reg, vhu_rem_mem_reg, vhu_get_max_mem_slots;
 vhu_handler_fn vhu_set_log_base, vhu_set_log_fd, vhu_get_inflight_fd, vhu_set_inflight_fd;
 void vhu_memory_forget(struct vhu_session *s);
+/* Has the front-end taken memory away that it shares?  The text says which. */
+bool vhu_memory_lost(const struct vhu_session *s, struct vdpa_extack *ack);
 /* Publish the map if that is not done.  */
 int vhu_memory_publish(struct vhu_session *s, struct vdpa_extack *ack);
 /* The range that holds [uaddr, uaddr + len); NULL when none does. */

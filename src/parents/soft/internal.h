@@ -42,9 +42,11 @@ struct vdpa_soft_vq {
 	struct vdpa_vq *ring;
 	struct vdpa_soft_req *free;
 	uint32_t hold;
-	uint32_t taken; /* requests that the class has */
-	bool dirty;     /* something is completed and not published */
-	bool polling;   /* inside poll(), which publishes at its end */
+	uint32_t taken;         /* requests that the class has */
+	unsigned int losses;    /* sigbus_count() when the map was whole */
+	struct vdpa_iotlb *map; /* that the ring uses, borrowed from the lane's */
+	bool dirty;             /* something is completed and not published */
+	bool polling;           /* inside poll(), which publishes at its end */
 	bool in_order;
 	bool polled;    /* the driver does not kick */
 	bool miss_told; /* a chain that is not mapped was complained of */

@@ -353,8 +353,10 @@ static void new_map_call(void *arg)
 	struct new_map *map = arg;
 
 	map->err = vdpa_vq_set_map(map->vq->ring, map->vq->soft->iotlb, &map->ack);
-	if (!map->err)
+	if (!map->err) {
+		map->vq->map = map->vq->soft->iotlb;
 		soft_vq_resume(map->vq);
+	}
 }
 
 /* A queue whose ring is not mapped waits for the map that has it. */
@@ -370,11 +372,12 @@ void soft_vq_new_map(struct vdpa_soft_vq *vq, bool covers)
 		if (!covers)
 			vq_drain(vq, false);
 		worker_call(vq->thread, new_map_call, &map);
+		vdpa_extack_prefix(&map.ack, map.err, "queue %u", vq->idx);
 		if (map.err)
 			soft_vq_stop(vq, false);
 	}
 	if (map.err)
-		soft_complain(vq->soft, vq->idx, vdpa_extack_text(&map.ack, map.err));
+		soft_complain(vq->soft, -1, vdpa_extack_text(&map.ack, map.err));
 }
 
 int soft_vq_move(struct vdpa_soft_vq *vq, struct vdpa_worker *worker)

@@ -10,6 +10,7 @@
 #include <string.h>
 #include <sys/epoll.h>
 
+#include "base/sigbus.h"
 #include "parents/soft/internal.h"
 
 #define CACHE_LINE 64
@@ -200,6 +201,24 @@ static void vq_stuck(struct vdpa_soft_vq *vq, int err)
 		vq_break(vq, vdpa_vq_broken(vq->ring));
 }
 
+/* Somebody's memory has vanished: ours? */
+static void vq_check_map(struct vdpa_soft_vq *vq)
+{
+	const struct vdpa_iotlb_range *ranges;
+	size_t num;
+
+	vq->losses = sigbus_count();
+	if (vq->hold & SOFT_HOLD_BROKEN)
+		return;
+	ranges = vdpa_iotlb_ranges(vq->map, &num);
+	for (size_t i = 0; i < num; i++) {
+		if (!vdpa_mem_lost(ranges[i].mem))
+			continue;
+		vq_break(vq, "the driver's memory has vanished");
+		return;
+	}
+}
+
 /* ---- the source */
 
 /* An idle queue has no requests. */
@@ -247,6 +266,8 @@ static bool soft_vq_poll(struct worker_source *src)
 			vq->cls->flush(vq);
 	}
 	vq->polling = false;
+	if (unlikely(vq->losses != sigbus_count()))
+		vq_check_map(vq);
 	if (!vq->dirty)
 		return num;
 	vq_publish(vq);
@@ -321,6 +342,9 @@ int soft_vq_begin(struct vdpa_soft_vq *vq, struct vdpa_extack *ack)
 	vq->hold = vq->taken = 0;
 	vq->dirty = vq->call_lost = vq->miss_told = false;
 	vq->idle_ns = 0;
+	/* One more than now: the map is looked through once. */
+	vq->losses = sigbus_count() - 1;
+	vq->map = vq->soft->iotlb;
 	vq->timer.fn = soft_vq_timer;
 	if (vq->cls->queue_start)
 		err = vq->cls->queue_start(vq, ack);
