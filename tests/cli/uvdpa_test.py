@@ -515,10 +515,18 @@ def deadlines(scratch):
     os.mkfifo(fifo)
     check(d.refused(*ADD, "hang", fifo), "no reason")
     d.cli("dev", "add", "name", "v1", "mgmtdev", "void")
-    equal("v1" in d.json("dev", "show")["dev"], True)
+    equal(list(d.json("dev", "show")["dev"]), ["v1"])
+    d.cli("dev", "del", "v0", "force")
+    d.cli(*ADD)
+    equal(list(d.json("dev", "show")["dev"]), ["v1", "v0"])
     # Let it go on, so that the end leaves no thread behind.
     os.close(os.open(fifo, os.O_WRONLY))
     d.stop()
+    # And if it never does, the end comes all the same.
+    d = scratch.daemon("--timeout", "1")
+    check(d.refused(*ADD, "hang", fifo), "no reason")
+    d.stop()
+    equal(os.path.exists(scratch.run_dir), False)
 
 
 def spinner(scratch):

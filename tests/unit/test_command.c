@@ -11,6 +11,7 @@
 #include "base/defs.h"
 #include "command/command.h"
 #include "daemon/daemon.h"
+#include "fail_alloc.h"
 
 static size_t split(char *text, char **words)
 {
@@ -238,6 +239,34 @@ static void test_command_next_offers_words(void **state)
 	assert_int_equal(command_next(done, 2, next, ARRAY_SIZE(next)), 0);
 }
 
+static void *json_alloc(size_t size)
+{
+	return malloc(size);
+}
+
+static void test_command_parse_survives_every_failing_allocation(void **state)
+{
+	char text[] = "dev add name d mgmtdev blk file a direct on", *words[16];
+	size_t num = split(text, words), used;
+	const struct command *cmd;
+	json_t *params = NULL;
+	unsigned int n = 0;
+	int err;
+
+	json_set_alloc_funcs(json_alloc, free);
+	assert_int_equal(command_find(words, num, &cmd, &used, NULL), 0);
+	do {
+		fail_alloc_nth(++n);
+		err = command_parse(cmd, words + used, num - used, &params, NULL);
+		assert_true(!err == !fail_alloc_done());
+	} while (err);
+	assert_true(n > 5);
+	assert_string_equal(
+		json_string_value(json_object_get(json_object_get(params, "attrs"), "direct")),
+		"on");
+	json_decref(params);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -249,6 +278,7 @@ int main(void)
 		cmocka_unit_test(test_command_check_takes_what_the_table_says),
 		cmocka_unit_test(test_command_check_refuses_the_rest),
 		cmocka_unit_test(test_command_next_offers_words),
+		cmocka_unit_test(test_command_parse_survives_every_failing_allocation),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -10,6 +10,7 @@
 
 #include "base/defs.h"
 #include "command/line.h"
+#include "fail_alloc.h"
 
 /* Words of all lines as "number: word|word\n...", to be freed; an error ends it with "error:
  * reason". */
@@ -111,6 +112,34 @@ static void test_line_quote_is_undone_by_reading(void **state)
 	}
 }
 
+static void test_line_survives_every_failing_allocation(void **state)
+{
+	static const char text[] = "dev add \\\n name \"x y\"\n";
+
+	for (unsigned int n = 1;; n++) {
+		FILE *in = fmemopen((char *)text, sizeof(text) - 1, "r");
+		struct vdpa_extack ack = {0};
+		struct line line = {0};
+		char *quoted;
+		int got;
+
+		fail_alloc_nth(n);
+		got = line_read(&line, in, &ack);
+		quoted = got > 0 ? line_quote(line.words[3]) : NULL;
+		if (!fail_alloc_done()) {
+			assert_string_equal(quoted, "\"x y\"");
+			n = 0;
+		} else {
+			assert_true(got == -ENOMEM || !quoted);
+		}
+		free(quoted);
+		line_free(&line);
+		fclose(in);
+		if (!n)
+			return;
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -118,6 +147,7 @@ int main(void)
 		cmocka_unit_test(test_line_quotes),
 		cmocka_unit_test(test_line_goes_on_after_a_backslash),
 		cmocka_unit_test(test_line_is_bounded),
+		cmocka_unit_test(test_line_survives_every_failing_allocation),
 		cmocka_unit_test(test_line_quote_is_undone_by_reading),
 	};
 

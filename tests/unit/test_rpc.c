@@ -14,6 +14,7 @@
 #include "base/defs.h"
 #include "daemon/control.h"
 #include "daemon/rpc.h"
+#include "fail_alloc.h"
 #include "loop/loop.h"
 
 /* A daemon that says what it was asked; calls to `stop` wait until the test ends them. */
@@ -480,6 +481,39 @@ static void test_rpc_turns_away_too_many_clients(void **state)
 	assert_int_equal(control_num_clients(f->control), 0);
 }
 
+/* The library's allocations, too, go through the ones that can be made to fail. */
+static void *json_alloc(size_t size)
+{
+	return malloc(size);
+}
+
+static void test_rpc_survives_every_failing_allocation(void **state)
+{
+	static const char ask[] = "{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"dev.set\",\"params\":"
+				  "{\"name\":\"a\",\"attrs\":{\"k\":\"v\"}}}\n";
+	struct fixture *f = *state;
+	bool failed = true;
+
+	json_set_alloc_funcs(json_alloc, free);
+	for (unsigned int n = 1; failed; n++) {
+		int fd = join(f);
+		const char *answer;
+
+		assert_int_equal(send(fd, ask, sizeof(ask) - 1, MSG_NOSIGNAL), sizeof(ask) - 1);
+		fail_alloc_nth(n);
+		settle(f);
+		failed = fail_alloc_done();
+		answer = take(f, fd);
+		/* An answer, or the end of the connection; never silence. */
+		assert_true(strlen(answer) > 0);
+		if (!failed)
+			assert_non_null(strstr(answer, "\"result\""));
+		close(fd);
+		settle(f);
+		assert_int_equal(control_num_clients(f->control), 0);
+	}
+}
+
 int main(void)
 {
 #define TEST(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
@@ -499,6 +533,7 @@ int main(void)
 		TEST(test_rpc_events_go_to_those_who_monitor),
 		TEST(test_rpc_lost_events_are_counted),
 		TEST(test_rpc_turns_away_too_many_clients),
+		TEST(test_rpc_survives_every_failing_allocation),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
