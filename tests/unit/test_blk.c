@@ -157,6 +157,11 @@ static void test_blk_config_space(void **state)
 	assert_true(le32toh(cfg.max_write_zeroes_sectors) >= 2048);
 	assert_int_equal(cfg.write_zeroes_may_unmap, 1);
 	rig_close(&rig);
+	/* Without indirect tables a chain must fit the queue, whatever size the driver chooses. */
+	add_disk(&rig,
+		 (const char *const[]){"backend", "ram", "size", "64M", "indirect", "off", NULL});
+	assert_int_equal(le32toh(get_config(&rig).seg_max), 62);
+	rig_close(&rig);
 }
 
 static void test_blk_offers_what_it_has(void **state)

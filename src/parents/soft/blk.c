@@ -10,6 +10,7 @@
 #include <inttypes.h>
 #include <linux/virtio_blk.h>
 #include <linux/virtio_ids.h>
+#include <linux/virtio_ring.h>
 #include <string.h>
 #include <time.h>
 
@@ -232,13 +233,19 @@ static uint32_t sectors(uint64_t bytes)
 	return bytes / BLK_SECTOR > UINT32_MAX ? UINT32_MAX : (uint32_t)(bytes / BLK_SECTOR);
 }
 
+/*
+ * Data pieces of a request.  The driver's queue may be smaller than ours, and stock drivers then
+ * use indirect tables that are longer than it; without those a chain must fit even a small queue.
+ * Half of what the walker takes is left for pieces that cross a border of the memory map.
+ */
 static uint32_t seg_max(const struct vdpa_soft *soft)
 {
-	uint32_t size = vdpa_soft_queue_size(soft);
+	bool indirect = soft->ring_features & BIT_ULL(VIRTIO_RING_F_INDIRECT_DESC);
+	uint32_t num = vdpa_soft_queue_size(soft), most = indirect ? VDPA_VQ_SEGS_MAX / 2 : 64;
 
-	if (size > VDPA_VQ_SEGS_MAX)
-		size = VDPA_VQ_SEGS_MAX;
-	return size > 3 ? size - 2 : 1; /* header and status */
+	if (num > most)
+		num = most;
+	return num > 3 ? num - 2 : 1; /* header and status */
 }
 
 static void write_config(struct vdpa_soft *soft, const struct blk *blk)
