@@ -97,6 +97,8 @@ static void test_driver_unbind_in_mid_flight(void **state)
 	atomic_store(&env.hold, true);
 	env_offer(&g, 0, 8);
 	env_offer(&g, 3, 8);
+	while (atomic_load(&env.handled) < 16)
+		assert_int_equal(vu_frontend_negotiate(&g.fe, ENV_PROTOCOL, NULL), 0);
 	env_stop(&env);
 	vdpa_dev_unbind(env.bus, "toy0", 0, vdpa_result_done, &res);
 	env_release(&env);
