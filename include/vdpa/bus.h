@@ -3,11 +3,11 @@
  * @file
  * The bus: devices, drivers, management devices and workers, and the verbs that join them.
  *
- * A process may hold several buses; nothing is shared between them.  A bus has one **control
- *thread**: the one that calls vdpa_bus_dispatch().  All functions here belong to it unless they say
- *any thread.  They never wait for a peer, a disk or another process: verbs that may are started
- *here, run on the device's lane, and report through a callback on the control thread, at the latest
- *when their deadline passes.
+ * A process may hold several buses; nothing is shared between them.  A bus has one control thread:
+ * the one that calls vdpa_bus_dispatch().  All functions here belong to it unless they say any
+ * thread.  They never wait for a peer, a disk or another process: verbs that may are started here,
+ * run on the device's lane, and report through a callback on the control thread, at the latest when
+ * their deadline passes.  Callbacks may start verbs; they must not dispatch or free the bus.
  *
  * In a program that has a main loop already:
  *
@@ -64,7 +64,14 @@ int vdpa_bus_dispatch(struct vdpa_bus *bus, int timeout_ms);
 
 /* ------------------------------------------------------------------ verbs */
 
-/** Called once, on the control thread, never from inside the function that started the verb. */
+/**
+ * Called once, on the control thread, never from inside the function that started the verb (but for
+ * -ENOMEM when two verbs in a row find no memory at all).
+ *
+ * @param err  -ETIMEDOUT at the deadline: a verb that had not begun will not happen; one that had
+ *             may still, and is seen in `dev show` and the events when it does
+ * @param ack  may hold text also when err is 0: a warning
+ */
 typedef void vdpa_done_fn(void *arg, int err, const struct vdpa_extack *ack);
 
 struct vdpa_result {
@@ -83,9 +90,19 @@ int vdpa_bus_wait(struct vdpa_bus *bus, const struct vdpa_result *res);
  * attrs: consumed in every case; NULL: none.  Failures, too, come through done.  Verbs on one
  * device run in the order in which they were started.
  */
+/**
+ * Make a device; where there is a default driver for its class, bind it, too.  If only the latter
+ * fails the device is there, unbound: err is 0, and ack says why (as does the log).
+ */
 void vdpa_dev_add(struct vdpa_bus *bus, const char *name, const char *mgmtdev,
 		  struct vdpa_attrs *attrs, vdpa_done_fn *done, void *arg);
-/** VDPA_FORCE: whatever hangs; the name is free again at once. */
+/**
+ * Unbind and remove.  Refused when the driver does not let go.  Done when the device is freed; at
+ * the deadline done gets 0 if only that is still to come.
+ *
+ * VDPA_FORCE: the driver cannot refuse, and whatever hangs: the device is off the bus and the name
+ * free again when the function returns.  What is left is undone when the op that hangs comes back.
+ */
 void vdpa_dev_del(struct vdpa_bus *bus, const char *name, uint32_t flags, vdpa_done_fn *done,
 		  void *arg);
 /** VDPA_FORCE: although a client of the driver before may still use the content.  Bound already:

@@ -158,29 +158,25 @@ static int get_words(const struct blob_item *item, uint64_t *words, uint32_t num
 
 static int decode_vq(const struct blob_item *item, struct vdpa_state *state)
 {
-	struct vdpa_state_vq *vqs;
+	struct vdpa_state_vq *vq;
 	uint64_t w[VQ_WORDS];
 
 	if (get_words(item, w, VQ_WORDS) || w[0] > VDPA_VQ_NUM_MAX || w[4] > 1 || w[5] > 1 ||
-	    w[6] > (w[5] ? UINT32_MAX : UINT16_MAX) || state->nvqs == UINT16_MAX)
+	    w[6] > (w[5] ? UINT32_MAX : UINT16_MAX))
 		return -EPROTO;
-	vqs = reallocarray(state->vqs, state->nvqs + 1U, sizeof(*vqs));
-	if (!vqs)
-		return -ENOMEM;
-	state->vqs = vqs;
-	vqs += state->nvqs++;
-	vqs->num = (uint32_t)w[0];
-	vqs->desc = w[1];
-	vqs->driver = w[2];
-	vqs->device = w[3];
-	vqs->ready = w[4];
-	unpack_position(w[6], w[5], &vqs->state);
+	vq = &state->vqs[state->nvqs++];
+	vq->num = (uint32_t)w[0];
+	vq->desc = w[1];
+	vq->driver = w[2];
+	vq->device = w[3];
+	vq->ready = w[4];
+	unpack_position(w[6], w[5], &vq->state);
 	return 0;
 }
 
 static int decode_region(const struct blob_item *item, struct vdpa_state *state)
 {
-	struct vdpa_state_region *regions;
+	struct vdpa_state_region *region;
 	uint64_t w[REGION_WORDS];
 
 	/* iova and offset: the last byte is below 2^64. */
@@ -188,12 +184,8 @@ static int decode_region(const struct blob_item *item, struct vdpa_state *state)
 	    !range_fits(w[2], w[1], INT64_MAX) || !w[3] || w[3] > VDPA_PERM_RW ||
 	    w[4] > UINT16_MAX || w[5] > UINT16_MAX)
 		return -EPROTO;
-	regions = reallocarray(state->regions, state->nregions + 1UL, sizeof(*regions));
-	if (!regions)
-		return -ENOMEM;
-	state->regions = regions;
-	regions += state->nregions++;
-	*regions = (struct vdpa_state_region){
+	region = &state->regions[state->nregions++];
+	*region = (struct vdpa_state_region){
 		.iova = w[0],
 		.len = w[1],
 		.offset = w[2],
@@ -283,6 +275,24 @@ static int decode_item(const struct blob_item *item, struct vdpa_state *state)
 	}
 }
 
+/* Count first: growing step by step would take a long record very long. */
+static int make_room(const struct vdpa_state_blob *row, struct vdpa_state *state)
+{
+	size_t vqs = 0, regions = 0, pos = 0;
+	struct blob_item item;
+	int more;
+
+	while ((more = blob_next(row, &pos, &item)) > 0) {
+		vqs += item.tag == TAG_VQ;
+		regions += item.tag == TAG_REGION;
+	}
+	if (more || vqs > UINT16_MAX || regions > UINT16_MAX)
+		return -EPROTO;
+	state->vqs = calloc(vqs ? vqs : 1, sizeof(*state->vqs));
+	state->regions = calloc(regions ? regions : 1, sizeof(*state->regions));
+	return state->vqs && state->regions ? 0 : -ENOMEM;
+}
+
 static int check_head(const uint8_t *data, size_t len, struct vdpa_extack *ack)
 {
 	uint32_t version;
@@ -304,15 +314,14 @@ VDPA_API int vdpa_state_decode(const void *data, size_t len, struct vdpa_state *
 	struct vdpa_state now = {0};
 	struct blob_item item;
 	size_t pos = 0;
-	int err = check_head(data, len, ack), more = 0;
+	int err = check_head(data, len, ack);
 
 	if (err)
 		return err;
 	row.len = len - MAGIC_LEN - 4;
-	while (!err && (more = blob_next(&row, &pos, &item)) > 0)
+	err = make_room(&row, &now);
+	while (!err && blob_next(&row, &pos, &item) > 0)
 		err = decode_item(&item, &now);
-	if (!err)
-		err = more;
 	if (!err && !now.parts)
 		err = -EPROTO;
 	if (err) {

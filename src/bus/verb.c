@@ -208,14 +208,19 @@ void verbs_refuse_waiting(struct vdpa_device_priv *priv)
 
 static int expired_text(struct verb *v, const struct verb *busy, struct vdpa_extack *ack)
 {
+	const char *name = v->priv->name;
 	uint32_t ms = v->bus->timeout_ms;
 	char after[24];
 
 	snprintf(after, sizeof(after), ms % 1000 ? "%u ms" : "%u s", ms % 1000 ? ms : ms / 1000);
+	if (!v->priv->listed)
+		return vdpa_extack_set(ack, -ETIMEDOUT,
+				       "'%s' was removed while it was busy with '%s'", name,
+				       busy->ops->name);
 	return vdpa_extack_set(
 		ack, -ETIMEDOUT,
-		"'%s' is still busy with '%s' after %s; 'dev del %s force' removes it",
-		v->priv->name, busy->ops->name, after, v->priv->name);
+		"'%s' is still busy with '%s' after %s; 'dev del %s force' removes it", name,
+		busy->ops->name, after, name);
 }
 
 static void verb_expired(struct loop_timer *timer)
@@ -232,7 +237,8 @@ static void verb_expired(struct loop_timer *timer)
 	expired_text(v, busy, &ack);
 	if (v == busy) {
 		v->priv->stuck = true;
-		bus_event(v->priv, VDPA_EVENT_STUCK, v->ops->name);
+		if (v->priv->listed)
+			bus_event(v->priv, VDPA_EVENT_STUCK, v->ops->name);
 		device_log(v->priv, VDPA_LOG_WARN, "%s", ack.msg);
 		verb_answer(v, -ETIMEDOUT, &ack);
 		return;

@@ -5,9 +5,9 @@
  *	control thread   prepare() -> lane   run() -> control thread   finish() -> the user's done()
  *
  * Verbs on one device take turns: the next one is prepared when the one before has finished, so
- *each sees the state that the one before has left.  At the deadline the user gets -ETIMEDOUT; a
- *verb that has not begun is forgotten, one that has goes on, and its finish() still runs when it
- *comes back.
+ * each sees the state that the one before has left.  At the deadline the user gets -ETIMEDOUT; one
+ * that has not begun is forgotten, one that has goes on, and its finish() still runs when it comes
+ * back.
  */
 #ifndef BUS_VERB_H
 #define BUS_VERB_H

@@ -41,7 +41,7 @@ struct fake_world {
 	struct fake_gate gate;
 	atomic_bool in_use; /* what the driver says of its client */
 	atomic_bool refuse_remove;
-	struct vdpa_device *last; /* made last */
+	_Atomic(struct vdpa_device *) last; /* made last */
 };
 
 void fake_world_init(struct fake_world *world);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include <errno.h>
 #include <poll.h>
+#include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -340,6 +341,7 @@ static void test_bus_force_del_of_a_hanging_device(void **state)
 	assert_true(gone.done);
 	assert_int_equal(gone.err, 0);
 	assert_int_equal(hangs.err, -ETIMEDOUT);
+	assert_string_equal(hangs.ack.msg, "'disk0' was removed while it was busy with 'unbind'");
 	assert_int_equal(vdpa_driver_unregister(env->bus, &fake_driver_one), -EBUSY);
 
 	fake_gate_open(&env->world.gate);
@@ -387,6 +389,119 @@ static void test_bus_add_that_comes_late_is_undone(void **state)
 	assert_int_equal(env_del(env, "disk0", 0, &res), 0);
 	while (env->world.devices)
 		assert_int_equal(vdpa_bus_dispatch(env->bus, -1), 0);
+}
+
+/* ---- references */
+
+static void test_bus_del_waits_for_references(void **state)
+{
+	struct vdpa_result res, gone = {0};
+	struct env *env = *state;
+	struct vdpa_device *vdev;
+
+	assert_int_equal(env_add(env, "disk0", &res), 0);
+	vdev = vdpa_device_get(vdpa_dev_find(env->bus, "disk0"));
+	vdpa_dev_del(env->bus, "disk0", 0, vdpa_result_done, &gone);
+	/* The name is free when the lane has let go; the memory is ours. */
+	while (vdpa_dev_find(env->bus, "disk0"))
+		assert_int_equal(vdpa_bus_dispatch(env->bus, -1), 0);
+	assert_int_equal(env_add(env, "disk0", &res), 0);
+	assert_false(gone.done);
+	assert_int_equal(vdpa_get_device_id(vdev), 2);
+	assert_int_equal(vdpa_device_run(vdev, NULL, NULL), -ENODEV);
+	vdpa_device_put(vdev);
+	assert_int_equal(vdpa_bus_wait(env->bus, &gone), 0);
+	assert_int_equal(env->world.devices, 1);
+}
+
+static void test_bus_del_is_done_at_the_deadline(void **state)
+{
+	struct vdpa_result res, gone = {0};
+	struct env *env = *state;
+	struct vdpa_device *vdev;
+
+	assert_int_equal(env_add(env, "disk0", &res), 0);
+	vdev = vdpa_device_get(vdpa_dev_find(env->bus, "disk0"));
+	vdpa_dev_del(env->bus, "disk0", VDPA_FORCE, vdpa_result_done, &gone);
+	env_pass_time(env, ENV_TIMEOUT_MS);
+	assert_true(gone.done);
+	assert_int_equal(gone.err, 0);
+	assert_non_null(strstr(env->log, "'disk0' is removed, but something in it still hangs"));
+	vdpa_device_put(vdev);
+}
+
+static void test_bus_reference_outlives_the_bus(void **state)
+{
+	struct vdpa_bus_config cfg = {.timeout_ms = 20};
+	struct fake_mgmtdev mgmt;
+	struct fake_world world;
+	struct vdpa_result res = {0};
+	struct vdpa_device *vdev;
+	struct vdpa_bus *bus;
+
+	fake_world_init(&world);
+	fake_mgmtdev_init(&mgmt, &world);
+	assert_int_equal(vdpa_bus_alloc(&cfg, &bus, NULL), 0);
+	assert_int_equal(vdpa_mgmtdev_register(bus, &mgmt.mdev, NULL), 0);
+	vdpa_dev_add(bus, "disk0", "fake", NULL, vdpa_result_done, &res);
+	assert_int_equal(vdpa_bus_wait(bus, &res), 0);
+	vdev = vdpa_device_get(vdpa_dev_find(bus, "disk0"));
+	assert_int_equal(vdpa_bus_free(bus), -ETIMEDOUT);
+	vdpa_device_event(vdev, VDPA_EVENT_BROKEN, "nobody hears it");
+	vdpa_device_put(vdev);
+	fake_mgmtdev_wait_freed(&mgmt);
+	assert_int_equal(world.devices, 0);
+	fake_mgmtdev_release(&mgmt);
+	fake_world_release(&world);
+}
+
+/* ---- many at once */
+
+#define MANY 40
+
+static void *chatter(void *arg)
+{
+	struct vdpa_device *vdev = arg;
+
+	for (int i = 0; i < 200; i++) {
+		vdpa_device_client(vdev, i & 1, "somebody");
+		vdpa_device_event(vdev, VDPA_EVENT_BROKEN, "again");
+		vdpa_log(vdpa_device_bus(vdev), vdev, VDPA_LOG_DEBUG, "%d", i);
+		fake_vdev_change(fake_of(vdev), 0);
+	}
+	vdpa_device_put(vdev);
+	return NULL;
+}
+
+static void test_bus_many_at_once(void **state)
+{
+	struct vdpa_result added[MANY] = {0}, bound[MANY] = {0}, unbound[MANY] = {0},
+			   gone[MANY] = {0};
+	struct env *env = *state;
+	pthread_t thread[MANY];
+	char name[16];
+
+	for (int i = 0; i < MANY; i++) {
+		snprintf(name, sizeof(name), "d%d", i);
+		vdpa_dev_add(env->bus, name, "fake", NULL, vdpa_result_done, &added[i]);
+		vdpa_dev_bind(env->bus, name, i & 1 ? "one" : "two", NULL, 0, vdpa_result_done,
+			      &bound[i]);
+	}
+	for (int i = 0; i < MANY; i++) {
+		snprintf(name, sizeof(name), "d%d", i);
+		assert_int_equal(vdpa_bus_wait(env->bus, &added[i]), 0);
+		assert_int_equal(pthread_create(&thread[i], NULL, chatter,
+						vdpa_device_get(vdpa_dev_find(env->bus, name))),
+				 0);
+		vdpa_dev_unbind(env->bus, name, 0, vdpa_result_done, &unbound[i]);
+		vdpa_dev_del(env->bus, name, i % 3 ? 0 : VDPA_FORCE, vdpa_result_done, &gone[i]);
+	}
+	for (int i = 0; i < MANY; i++) {
+		assert_int_equal(vdpa_bus_wait(env->bus, &gone[i]), 0);
+		pthread_join(thread[i], NULL);
+		assert_true(bound[i].done && unbound[i].done);
+	}
+	assert_int_equal(env->world.devices, 0);
 }
 
 /* The bus is closed while an op hangs: all it may still touch stays, and goes when it returns. */
@@ -623,6 +738,10 @@ int main(void)
 		BUS_TEST(test_bus_force_del_of_a_hanging_device),
 		BUS_TEST(test_bus_force_del_while_it_is_made),
 		BUS_TEST(test_bus_add_that_comes_late_is_undone),
+		BUS_TEST(test_bus_del_waits_for_references),
+		BUS_TEST(test_bus_del_is_done_at_the_deadline),
+		cmocka_unit_test(test_bus_reference_outlives_the_bus),
+		BUS_TEST(test_bus_many_at_once),
 		cmocka_unit_test(test_bus_free_while_making_hangs),
 		cmocka_unit_test(test_bus_free_while_binding_hangs),
 		cmocka_unit_test(test_bus_free_while_freeing_hangs),
