@@ -148,13 +148,14 @@ class Lab:
         for process in reversed(self.processes):
             if process.alive():
                 process.kill()
-        tails = [process.tail() for process in self.processes]
+        # Programs that were started again share a file.
+        tails = {process.name: process.tail() for process in self.processes}
         left = self.mounts()
         for mount in left:
             run("umount", "-l", mount, check=False)
         shutil.rmtree(self.dir)
         if kind and issubclass(kind, Exception) and not issubclass(kind, Skip):
-            print("".join(tails), end="", flush=True)
+            print("".join(tails.values()), end="", flush=True)
         if left and not kind:
             raise LabError(f"a mount was left behind: {left}")
 
