@@ -70,7 +70,9 @@ bool packed_pending(struct vdpa_vq *vq)
 }
 
 /* Add the nth descriptor of a chain. */
-static inline int packed_add(struct walk *w, const struct ring_desc *desc, uint16_t n)
+static __attribute__((always_inline)) inline int packed_add(struct walk *w,
+							    const struct ring_desc *desc,
+							    uint16_t n)
 {
 	if (!(desc->flags & VRING_DESC_F_INDIRECT))
 		return walk_desc(w, desc);
@@ -83,8 +85,10 @@ static inline int packed_add(struct walk *w, const struct ring_desc *desc, uint1
  * Take the chain that begins at the next slot; its flags were read.  On success the position behind
  * the chain is in *next and *marks.
  */
-static inline int packed_walk(struct vdpa_vq *vq, struct vdpa_vq_elem *elem, uint16_t flags,
-			      uint16_t *next, uint16_t *marks)
+static __attribute__((always_inline)) inline int packed_walk(struct vdpa_vq *vq,
+							     struct vdpa_vq_elem *elem,
+							     uint16_t flags, uint16_t *next,
+							     uint16_t *marks)
 {
 	const struct vring_packed_desc *ring = vq->desc;
 	struct walk w = walk_begin(vq, elem);

@@ -87,37 +87,37 @@ static inline void ring_full_barrier(void)
 #endif
 }
 
-/* Copies 16 bytes of any alignment that may change meanwhile; they are not read again. */
-static inline void ring_copy16(void *dst, const void *src)
+/*
+ * Copies a descriptor, of any alignment, that may change meanwhile.  The compiler cannot know where
+ * the two words come from, so it cannot read them again.
+ */
+static inline void ring_fetch16(const void *p, uint64_t *low, uint64_t *high)
 {
-	memcpy(dst, src, 16);
-	__asm__ volatile("" : : : "memory");
+	uint64_t l, h;
+
+	memcpy(&l, p, 8);
+	memcpy(&h, (const uint8_t *)p + 8, 8);
+	__asm__("" : "+r"(l), "+r"(h));
+	*low = le64toh(l);
+	*high = le64toh(h);
 }
 
 static inline struct ring_desc ring_split_desc(const void *p)
 {
-	struct vring_desc raw;
+	uint64_t low, high;
 
-	ring_copy16(&raw, p);
-	return (struct ring_desc){
-		.iova = le64toh(raw.addr),
-		.len = le32toh(raw.len),
-		.flags = le16toh(raw.flags),
-		.id = le16toh(raw.next),
-	};
+	ring_fetch16(p, &low, &high);
+	return (struct ring_desc){low, (uint32_t)high, (uint16_t)(high >> 32),
+				  (uint16_t)(high >> 48)};
 }
 
 static inline struct ring_desc ring_packed_desc(const void *p)
 {
-	struct vring_packed_desc raw;
+	uint64_t low, high;
 
-	ring_copy16(&raw, p);
-	return (struct ring_desc){
-		.iova = le64toh(raw.addr),
-		.len = le32toh(raw.len),
-		.flags = le16toh(raw.flags),
-		.id = le16toh(raw.id),
-	};
+	ring_fetch16(p, &low, &high);
+	return (struct ring_desc){low, (uint32_t)high, (uint16_t)(high >> 48),
+				  (uint16_t)(high >> 32)};
 }
 
 /*

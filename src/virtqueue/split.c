@@ -90,7 +90,8 @@ static inline int split_walk(struct vdpa_vq *vq, struct vdpa_vq_elem *elem, uint
 	return unlikely(err) ? err : walk_end(&w, head, num_desc);
 }
 
-/* Fetch what the next call of split_pop() will read.  A hint: nothing is checked or kept. */
+/* Fetch what the next call of split_pop() will read.  A hint: nothing is checked for good, or kept.
+ */
 static inline void split_prefetch(const struct vdpa_vq *vq)
 {
 	const struct vring_avail *avail = vq->driver;

@@ -34,17 +34,16 @@ int walk_bad_indirect(struct vdpa_vq *vq, const char *what)
 	return vq_break(vq, "indirect descriptor %s", what);
 }
 
-/* Make room for one piece more. */
-static int walk_grow(struct walk *w)
+/* Make room for one piece more.  Returns 0, -ENOMEM, -EPROTO. */
+static int walk_grow(struct vdpa_vq *vq, struct vdpa_vq_elem *elem, uint32_t num)
 {
-	struct vdpa_vq_elem *elem = w->elem;
 	bool small = elem->iov == elem->iov_small;
 	uint32_t cap = elem->iov_cap * 2;
 	struct iovec *iov;
 
-	if (w->num >= w->vq->max_segs)
-		return vq_break(w->vq, "descriptor chain has more than %u pieces", w->vq->max_segs);
-	if (w->num < w->cap)
+	if (num >= vq->max_segs)
+		return vq_break(vq, "descriptor chain has more than %u pieces", vq->max_segs);
+	if (num < elem->iov_cap)
 		return 0;
 	iov = realloc(small ? NULL : elem->iov, cap * sizeof(*iov));
 	if (!iov)
@@ -53,7 +52,6 @@ static int walk_grow(struct walk *w)
 		memcpy(iov, elem->iov_small, sizeof(elem->iov_small));
 	elem->iov = iov;
 	elem->iov_cap = cap;
-	w->cap = cap < w->vq->max_segs ? cap : w->vq->max_segs;
 	return 0;
 }
 
@@ -71,14 +69,15 @@ static const struct vdpa_iotlb_range *walk_find(struct vdpa_vq *vq, uint64_t iov
 	return &vq->hit;
 }
 
-int walk_piece_slow(struct walk *w, uint64_t iova, uint32_t len, uint32_t perm)
+int walk_piece_slow(struct vdpa_vq *vq, struct vdpa_vq_elem *elem, uint32_t num, uint64_t iova,
+		    uint32_t len, uint32_t perm)
 {
 	const uint8_t *end = NULL;
 
 	if (iova + len < iova)
-		return vq_break(w->vq, "descriptor of %u bytes wraps", len);
+		return vq_break(vq, "descriptor of %u bytes wraps", len);
 	while (len) {
-		const struct vdpa_iotlb_range *range = walk_find(w->vq, iova, perm);
+		const struct vdpa_iotlb_range *range = walk_find(vq, iova, perm);
 		uint64_t off, part;
 		uint8_t *hva;
 
@@ -88,21 +87,21 @@ int walk_piece_slow(struct walk *w, uint64_t iova, uint32_t len, uint32_t perm)
 		part = range->len - off < len ? range->len - off : len;
 		hva = range->hva + off;
 		if (hva == end) {
-			w->elem->iov[w->num - 1].iov_len += part;
+			elem->iov[num - 1].iov_len += part;
 		} else {
-			int err = walk_grow(w);
+			int err = walk_grow(vq, elem, num);
 
 			if (err)
 				return err;
-			w->elem->iov[w->num].iov_base = hva;
-			w->elem->iov[w->num].iov_len = part;
-			w->num++;
+			elem->iov[num].iov_base = hva;
+			elem->iov[num].iov_len = part;
+			num++;
 		}
 		end = hva + part;
 		iova += part;
 		len -= (uint32_t)part;
 	}
-	return 0;
+	return (int)num;
 }
 
 const uint8_t *walk_table_slow(struct vdpa_vq *vq, uint64_t iova, uint32_t len)

@@ -13,6 +13,7 @@
 
 #include "virtqueue/vq.h"
 
+/* Lives in registers: its address is never taken outside of inline functions. */
 struct walk {
 	struct vdpa_vq *vq;
 	struct vdpa_vq_elem *elem;
@@ -23,22 +24,31 @@ struct walk {
 	bool in;               /* a writable one was seen */
 };
 
+static inline uint32_t walk_cap(const struct vdpa_vq *vq, const struct vdpa_vq_elem *elem)
+{
+	return elem->iov_cap < vq->max_segs ? elem->iov_cap : vq->max_segs;
+}
+
 static inline struct walk walk_begin(struct vdpa_vq *vq, struct vdpa_vq_elem *elem)
 {
 	return (struct walk){
 		.vq = vq,
 		.elem = elem,
-		.cap = elem->iov_cap < vq->max_segs ? elem->iov_cap : vq->max_segs,
+		.cap = walk_cap(vq, elem),
 		.left = vq->num < vq->max_segs ? vq->num : vq->max_segs,
 	};
 }
 
-/* What the last range does not hold in one piece.  Returns 0, -EFAULT, -ENOMEM, -EPROTO. */
-int walk_piece_slow(struct walk *w, uint64_t iova, uint32_t len, uint32_t perm);
-/* Read an entry of a table that does not lie in one range. */
-int walk_table_entry(struct vdpa_vq *vq, uint64_t iova, void *entry);
+/*
+ * Add what the last range does not hold in one piece.  Returns how many pieces there are then, or
+ * -EFAULT, -ENOMEM, -EPROTO.
+ */
+int walk_piece_slow(struct vdpa_vq *vq, struct vdpa_vq_elem *elem, uint32_t num, uint64_t iova,
+		    uint32_t len, uint32_t perm);
 /* The table's address, when it lies in one piece of memory and not in the last range. */
 const uint8_t *walk_table_slow(struct vdpa_vq *vq, uint64_t iova, uint32_t len);
+/* Copy an entry of a table that does not.  Returns 0 or -EFAULT. */
+int walk_table_entry(struct vdpa_vq *vq, uint64_t iova, void *entry);
 
 int walk_too_long(struct vdpa_vq *vq) __attribute__((cold));
 int walk_too_large(struct vdpa_vq *vq) __attribute__((cold));
@@ -55,7 +65,8 @@ static inline bool walk_hits(const struct vdpa_vq *vq, uint64_t iova, uint32_t l
 }
 
 /* Add what one descriptor (no table) stands for. */
-static inline int walk_desc(struct walk *w, const struct ring_desc *desc)
+static __attribute__((always_inline)) inline int walk_desc(struct walk *w,
+							   const struct ring_desc *desc)
 {
 	bool write = desc->flags & VRING_DESC_F_WRITE;
 	uint32_t perm = write ? VDPA_PERM_WRITE : VDPA_PERM_READ;
@@ -79,10 +90,12 @@ static inline int walk_desc(struct walk *w, const struct ring_desc *desc)
 		w->elem->iov[w->num].iov_len = desc->len;
 		w->num++;
 	} else {
-		int err = walk_piece_slow(w, desc->iova, desc->len, perm);
+		int num = walk_piece_slow(w->vq, w->elem, w->num, desc->iova, desc->len, perm);
 
-		if (err)
-			return err;
+		if (num < 0)
+			return num;
+		w->num = (uint32_t)num;
+		w->cap = walk_cap(w->vq, w->elem);
 	}
 	if (!write)
 		w->out_num = w->num;
@@ -93,7 +106,9 @@ static inline int walk_desc(struct walk *w, const struct ring_desc *desc)
  * Walk an indirect table.  In a split ring its entries are linked; in a packed ring they follow
  * each other and only the write flag counts.
  */
-static inline int walk_table(struct walk *w, const struct ring_desc *indirect, bool packed)
+static __attribute__((always_inline)) inline int walk_table(struct walk *w,
+							    const struct ring_desc *indirect,
+							    bool packed)
 {
 	uint32_t num = indirect->len / 16, i = 0;
 	struct vdpa_vq *vq = w->vq;
@@ -116,15 +131,15 @@ static inline int walk_table(struct walk *w, const struct ring_desc *indirect, b
 		table = walk_table_slow(vq, indirect->iova, indirect->len);
 
 	for (;;) {
-		uint8_t entry[16] __attribute__((aligned(16)));
+		const uint8_t *entry = table + 16 * (size_t)i;
 		struct ring_desc desc;
+		uint8_t copy[16];
 
-		if (likely(table)) {
-			ring_copy16(entry, table + 16 * (size_t)i);
-		} else {
-			err = walk_table_entry(vq, indirect->iova + 16 * (uint64_t)i, entry);
+		if (unlikely(!table)) {
+			err = walk_table_entry(vq, indirect->iova + 16 * (uint64_t)i, copy);
 			if (err)
 				return err;
+			entry = copy;
 		}
 		desc = packed ? ring_packed_desc(entry) : ring_split_desc(entry);
 		if (unlikely(desc.flags & VRING_DESC_F_INDIRECT))
@@ -147,7 +162,8 @@ static inline int walk_table(struct walk *w, const struct ring_desc *indirect, b
 }
 
 /* Check the sums and fill the element. */
-static inline int walk_end(struct walk *w, uint16_t id, uint16_t num_desc)
+static __attribute__((always_inline)) inline int walk_end(struct walk *w, uint16_t id,
+							  uint16_t num_desc)
 {
 	struct vdpa_vq_elem *elem = w->elem;
 
