@@ -18,11 +18,12 @@
 #include "vdpa/soft.h"
 #include "vdpa/state.h"
 
-/* Chains that a queue takes before the next source has its turn, and before the driver sees any of
- * them used. */
-#define SOFT_BATCH 64
+/* Chains that a queue takes before the next source has its turn, with one call at the end. */
+#define SOFT_BATCH   64
+/* Chains after which a driver that polls sees those that are done, and both sides work. */
+#define SOFT_PUBLISH 16
 /* Requests are allocated by this many. */
-#define SOFT_SLAB  32
+#define SOFT_SLAB    32
 
 /* Why a queue takes nothing from its ring. */
 #define SOFT_HOLD_STOPPED 1u  /* not started */
@@ -46,6 +47,7 @@ struct vdpa_soft_vq {
 	unsigned int losses;    /* sigbus_count() when the map was whole */
 	struct vdpa_iotlb *map; /* that the ring uses, borrowed from the lane's */
 	bool dirty;             /* something is completed and not published */
+	bool wants_call;        /* the driver does, since the last call */
 	bool polling;           /* inside poll(), which publishes at its end */
 	bool in_order;
 	bool polled;    /* the driver does not kick */

@@ -105,11 +105,18 @@ static void signal_fd(int fd)
 		return;
 }
 
-static void vq_publish(struct vdpa_soft_vq *vq)
+static void vq_publish_quietly(struct vdpa_soft_vq *vq)
 {
 	vq->dirty = false;
-	if (!vdpa_vq_publish(vq->ring))
+	vq->wants_call |= vdpa_vq_publish(vq->ring);
+}
+
+static void vq_publish(struct vdpa_soft_vq *vq)
+{
+	vq_publish_quietly(vq);
+	if (!vq->wants_call)
 		return;
+	vq->wants_call = false;
 	if (vq->call >= 0)
 		signal_fd(vq->call);
 	else
@@ -257,7 +264,9 @@ static bool soft_vq_poll(struct worker_source *src)
 		vq->free = req->next;
 		vq->taken++;
 		vq->cls->handle(req);
-		num++;
+		/* A driver that polls goes on with these while we do the rest. */
+		if (!(++num % SOFT_PUBLISH) && vq->dirty)
+			vq_publish_quietly(vq);
 	}
 	if (num) {
 		vq->idle_ns = 0;
@@ -268,7 +277,7 @@ static bool soft_vq_poll(struct worker_source *src)
 	vq->polling = false;
 	if (unlikely(vq->losses != sigbus_count()))
 		vq_check_map(vq);
-	if (!vq->dirty)
+	if (!vq->dirty && !vq->wants_call)
 		return num;
 	vq_publish(vq);
 	return true;
@@ -340,7 +349,7 @@ int soft_vq_begin(struct vdpa_soft_vq *vq, struct vdpa_extack *ack)
 	int err = 0;
 
 	vq->hold = vq->taken = 0;
-	vq->dirty = vq->call_lost = vq->miss_told = false;
+	vq->dirty = vq->wants_call = vq->call_lost = vq->miss_told = false;
 	vq->idle_ns = 0;
 	/* One more than now: the map is looked through once. */
 	vq->losses = sigbus_count() - 1;
