@@ -70,9 +70,10 @@ def cases(full):
 class Server:
     """A back-end that runs."""
 
-    def __init__(self, name, argv, socket):
+    def __init__(self, args, name, argv, socket):
         self.name = name
         self.socket = socket
+        argv = args.prefix + argv
         with open(socket + ".log", "wb") as log:
             self.popen = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         os.sched_setaffinity(self.popen.pid, {BACK_END_CPU})
@@ -94,7 +95,7 @@ class Server:
             self.popen.wait()
 
 
-def qemu(case, folder, image):
+def qemu(args, case, folder, image):
     """qemu-storage-daemon, its disk on a thread of its own, which polls as it does by default."""
     socket = os.path.join(folder, "qemu.sock")
     node = (f"driver=null-co,node-name=n,size={NULL_SIZE},read-zeroes=off" if case.backend == "null"
@@ -103,10 +104,10 @@ def qemu(case, folder, image):
     argv = ["qemu-storage-daemon", "--object", "iothread,id=t", "--blockdev", node, "--export",
             f"type=vhost-user-blk,id=e,addr.type=unix,addr.path={socket},node-name=n,writable=on,"
             f"num-queues={case.queues},iothread=t"]
-    return Server("qemu-storage-daemon", argv, socket)
+    return Server(args, "qemu-storage-daemon", argv, socket)
 
 
-def uvdpad(build, case, folder, image):
+def uvdpad(args, case, folder, image):
     """uvdpad, with one worker."""
     socket = os.path.join(folder, "uvdpa.sock")
     backend = (f"backend null size {NULL_SIZE}" if case.backend == "null"
@@ -115,15 +116,15 @@ def uvdpad(build, case, folder, image):
     with open(start, "w", encoding="utf-8") as f:
         f.write(f"dev add name disk mgmtdev blk {backend} queues {case.queues}\n"
                 f"dev bind disk driver vhost-user socket {socket}\n")
-    argv = [os.path.join(build, "src/daemon/uvdpad"), "--run-dir", os.path.join(folder, "run"),
+    argv = [os.path.join(args.build, "src/daemon/uvdpad"), "--run-dir", os.path.join(folder, "run"),
             "--config", start, "--workers", "1", "--poll-us", str(POLL_US)]
-    return Server("uvdpad", argv, socket)
+    return Server(args, "uvdpad", argv, socket)
 
 
-def sample(load, server, case, seconds):
+def sample(args, server, case):
     """One run of the client."""
-    argv = [load, "--socket", server.socket, "--depth", case.depth, "--queues", case.queues,
-            "--bytes", case.bytes, "--span", FILE_SIZE, "--seconds", seconds,
+    argv = [*args.prefix, args.load, "--socket", server.socket, "--depth", case.depth, "--queues", case.queues,
+            "--bytes", case.bytes, "--span", FILE_SIZE, "--seconds", args.seconds,
             "--cpu", CLIENT_CPU, "--back-end-cpu", BACK_END_CPU, "--back-end", server.popen.pid]
     # It has no packed rings: ours are compared with its split ones.
     if case.packed and server.name == "uvdpad":
@@ -134,7 +135,8 @@ def sample(load, server, case, seconds):
     if done.returncode:
         raise RuntimeError(f"{server.name}: {done.stderr.strip()}")
     result = json.loads(done.stdout)
-    kinds = {"near" if ns < 250 else "far" for ns in result["round_trip_ns"]}
+    kinds = {"mixed" if not ns else "near" if ns < 250 else "far"
+             for ns in result["round_trip_ns"]}
     result["placement"] = kinds.pop() if len(kinds) == 1 else "mixed"
     return result
 
@@ -149,7 +151,7 @@ def measure(args, case, servers):
     samples = {s.name: [] for s in servers}
     for count in range(3 * args.rounds):
         for server in servers:
-            samples[server.name].append(sample(args.load, server, case, args.seconds))
+            samples[server.name].append(sample(args, server, case))
         for placement in ("near", "far"):
             kept = {name: [s for s in of if s["placement"] == placement]
                     for name, of in samples.items()}
@@ -193,8 +195,8 @@ def run_case(args, case, folder, image):
     work = tempfile.mkdtemp(dir=folder)
     servers = []
     try:
-        servers.append(uvdpad(args.build, case, work, image))
-        servers.append(qemu(case, work, image))
+        servers.append(uvdpad(args, case, work, image))
+        servers.append(qemu(args, case, work, image))
         for server in servers:
             server.wait()
         if case.backend == "cached":
@@ -211,7 +213,7 @@ def verify(args, folder, image):
     for packed in (False, True):
         work = tempfile.mkdtemp(dir=folder)
         case = Case("cached", 32, queues=2, packed=packed)
-        server = uvdpad(args.build, case, work, image)
+        server = uvdpad(args, case, work, image)
         try:
             server.wait()
             subprocess.run([args.load, "--socket", server.socket, "--depth", "32", "--queues", "2",
@@ -228,6 +230,8 @@ def options():
     parser.add_argument("--build", default=os.path.join(os.path.dirname(__file__), "../../build"))
     parser.add_argument("--rounds", type=int, default=5, help="samples of each side (5)")
     parser.add_argument("--seconds", type=float, default=0.25, help="length of a sample (0.25)")
+    parser.add_argument("--fifo", action="store_true",
+                        help="run both sides before all else, where the machine is busy (root)")
     parser.add_argument("--full", action="store_true", help="each combination")
     parser.add_argument("--only", default="", help="cases whose name contains this")
     parser.add_argument("--json", metavar="FILE", help="write the medians there")
@@ -237,6 +241,7 @@ def options():
 
 def main():
     args = options()
+    args.prefix = ["chrt", "-f", "1"] if args.fifo else []
     args.load = os.path.join(args.build, "bench/blk-load")
     if not shutil.which("qemu-storage-daemon"):
         print("no qemu-storage-daemon (package qemu-utils)")
@@ -249,11 +254,11 @@ def main():
     with tempfile.TemporaryDirectory(prefix="uvdpa-bench-", dir=args.dir) as folder:
         image = make_image(folder)
         verify(args, folder, image)
-        print(f"{'':<36} {'':<5} {'kIOPS':>9} {'':>9} {'':>6}  {'p50 us':>8} {'':>8}  {'p99 us':>8} "
-              f"{'':>8}  {'CPU us of':>6} {'':>3}  {'CPU us of':>6}")
+        print(f"{'':<42} {'thousand IOPS':>19} {'':>6}  {'p50 us':>17}  {'p99 us':>17}  "
+              f"{'CPU us/request':>13}  {'of client':>13}")
         print(f"{'case':<36} {'cores':<5} {'uvdpad':>9} {'qemu':>9} {'ratio':>6}  {'uvdpad':>8} "
               f"{'qemu':>8}  {'uvdpad':>8} {'qemu':>8}  {'uvdpad':>6} {'qemu':>6}  "
-              f"{'client':>6} {'client':>6}")
+              f"{'uvdpad':>6} {'qemu':>6}")
         for case in cases(args.full):
             if args.only in str(case):
                 results.append(run_case(args, case, folder, image))

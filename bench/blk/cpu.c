@@ -120,6 +120,22 @@ static double play(struct probe *p, unsigned int rounds)
 	return (double)(now_ns() - start) / rounds;
 }
 
+/* Begins on its own processor: on ours it might not get to run. */
+static int start_answer(pthread_t *thread, struct probe *p)
+{
+	pthread_attr_t attr;
+	cpu_set_t set;
+	int err;
+
+	CPU_ZERO(&set);
+	CPU_SET(p->cpu, &set);
+	pthread_attr_init(&attr);
+	pthread_attr_setaffinity_np(&attr, sizeof(set), &set);
+	err = pthread_create(thread, &attr, answer, p);
+	pthread_attr_destroy(&attr);
+	return err;
+}
+
 double cpu_round_trip(int here, int there)
 {
 	struct probe p = {.cpu = there};
@@ -130,7 +146,7 @@ double cpu_round_trip(int here, int there)
 
 	if (here == there || pthread_getschedparam(pthread_self(), &policy, &param))
 		return 0;
-	if (pthread_create(&thread, NULL, answer, &p))
+	if (start_answer(&thread, &p))
 		return 0;
 	raise_priority(here);
 	if (play(&p, ROUNDS / 10))
