@@ -99,7 +99,7 @@ def qemu(args, case, folder, image):
     """qemu-storage-daemon, its disk on a thread of its own, which polls as it does by default."""
     socket = os.path.join(folder, "qemu.sock")
     node = (f"driver=null-co,node-name=n,size={NULL_SIZE},read-zeroes=off" if case.backend == "null"
-            else f"driver=file,node-name=n,filename={image},aio=io_uring,"
+            else f"driver=file,node-name=n,filename={image},aio=io_uring,locking=off,"
                  f"cache.direct={'on' if case.backend == 'direct' else 'off'}")
     argv = ["qemu-storage-daemon", "--object", "iothread,id=t", "--blockdev", node, "--export",
             f"type=vhost-user-blk,id=e,addr.type=unix,addr.path={socket},node-name=n,writable=on,"
@@ -111,7 +111,7 @@ def uvdpad(args, case, folder, image):
     """uvdpad, with one worker."""
     socket = os.path.join(folder, "uvdpa.sock")
     backend = (f"backend null size {NULL_SIZE}" if case.backend == "null"
-               else f"file {image} direct {'on' if case.backend == 'direct' else 'off'}")
+               else f"file {image} lock off direct {'on' if case.backend == 'direct' else 'off'}")
     start = os.path.join(folder, "start")
     with open(start, "w", encoding="utf-8") as f:
         f.write(f"dev add name disk mgmtdev blk {backend} queues {case.queues}\n"

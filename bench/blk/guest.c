@@ -57,8 +57,8 @@ static int negotiate(struct guest *g, struct vdpa_extack *ack)
 			BIT_ULL(VIRTIO_BLK_F_FLUSH) | BIT_ULL(VIRTIO_BLK_F_SEG_MAX) |
 			BIT_ULL(VIRTIO_BLK_F_MQ) | BIT_ULL(VU_F_PROTOCOL_FEATURES);
 	uint64_t protocol = BIT_ULL(VU_PROTOCOL_F_MQ) | BIT_ULL(VU_PROTOCOL_F_REPLY_ACK) |
-			    BIT_ULL(VU_PROTOCOL_F_CONFIG),
-		 sectors;
+			    BIT_ULL(VU_PROTOCOL_F_CONFIG) | BIT_ULL(VU_PROTOCOL_F_BACKEND_REQ);
+	uint64_t sectors;
 	int err;
 
 	if (g->cfg.packed)

@@ -161,35 +161,14 @@ static void on_event(void *arg, const struct vdpa_event *event)
 	append(env, env->events, sizeof(env->events), text);
 }
 
-static void *control(void *arg)
-{
-	struct env *env = arg;
-	struct pollfd p[2] = {{.fd = vdpa_bus_fd(env->bus), .events = POLLIN},
-			      {.fd = env->stop, .events = POLLIN}};
-
-	while (!(p[1].revents & POLLIN)) {
-		if (poll(p, 2, -1) > 0)
-			vdpa_bus_dispatch(env->bus, 0);
-	}
-	return NULL;
-}
-
 void env_start(struct env *env)
 {
-	assert_int_equal(pthread_create(&env->control, NULL, control, env), 0);
-	env->control_runs = true;
+	bus_thread_start(&env->control);
 }
 
 void env_stop(struct env *env)
 {
-	uint64_t one = 1;
-
-	if (!env->control_runs)
-		return;
-	assert_int_equal(write(env->stop, &one, sizeof(one)), sizeof(one));
-	pthread_join(env->control, NULL);
-	assert_int_equal(read(env->stop, &one, sizeof(one)), sizeof(one));
-	env->control_runs = false;
+	bus_thread_stop(&env->control);
 }
 
 static int wait_result(struct env *env, struct vdpa_result *res, struct vdpa_extack *ack)
@@ -241,11 +220,11 @@ void env_open(struct env *env, const char *const *bind_attrs)
 	strcpy(env->run_dir, "/tmp/uvdpa-vhu-XXXXXX");
 	assert_non_null(mkdtemp(env->run_dir));
 	snprintf(env->socket, sizeof(env->socket), "%s/dev/toy0/vhost.sock", env->run_dir);
-	env->stop = eventfd(0, EFD_CLOEXEC);
 	env->changed = eventfd(0, EFD_CLOEXEC);
 	for (int i = 0; i < ENV_QUEUES; i++)
 		env->wakes[i] = env_eventfd();
 	assert_int_equal(vdpa_bus_alloc(&cfg, &env->bus, NULL), 0);
+	bus_thread_init(&env->control, env->bus);
 	vdpa_bus_set_event_cb(env->bus, on_event, env);
 	assert_int_equal(vdpa_soft_class_register(env->bus, &toy_class, NULL), 0);
 	assert_int_equal(vdpa_driver_register(env->bus, vdpa_driver_vhost_user, NULL), 0);
@@ -269,7 +248,7 @@ void env_close(struct env *env)
 	snprintf(path, sizeof(path), "%s/dev", env->run_dir);
 	rmdir(path);
 	rmdir(env->run_dir);
-	close(env->stop);
+	bus_thread_release(&env->control);
 	close(env->changed);
 	for (int i = 0; i < ENV_QUEUES; i++)
 		close(env->wakes[i]);

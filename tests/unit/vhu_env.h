@@ -21,6 +21,7 @@
 #include <cmocka.h>
 
 #include "base/defs.h"
+#include "bus_thread.h"
 #include "vdpa/soft.h"
 #include "vhost_user/frontend.h"
 
@@ -42,9 +43,7 @@ struct env {
 	struct vdpa_bus *bus;
 	char run_dir[64];
 	char socket[128];
-	pthread_t control;
-	bool control_runs;
-	int stop;             /* eventfd for the control thread */
+	struct bus_thread control;
 	pthread_mutex_t lock; /* for the log and the events */
 	char log[16384];      /* lines of level warning and error */
 	char events[4096];
