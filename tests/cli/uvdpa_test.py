@@ -143,6 +143,44 @@ def help_texts(scratch):
     equal((done.returncode, done.stdout), (2, ""))
 
 
+def columns(scratch):
+    """What people read fits 80 columns, and says the same as the JSON."""
+    d = scratch.daemon()
+    d.cli("dev", "add", "name", "disk0", "mgmtdev", "blk", "backend", "ram", "size", "16M",
+          "queues", 4)
+    d.cli("dev", "bind", "disk0", "driver", "vhost-user")
+    d.cli("worker", "add", "fast", "poll-us", 7)
+    for words in (("mgmtdev", "show"), ("driver", "show"), ("dev", "show"), ("dev", "show", "disk0"),
+                  ("-s", "dev", "show"), ("dev", "config", "show"), ("dev", "explain", "disk0"),
+                  ("dev", "vstats", "show", "disk0"), ("worker", "show"), ("-n", "1", "top")):
+        out = d.cli(*words)
+        check(out, words)
+        equal([line for line in out.splitlines() if len(line) > 80 or line != line.rstrip()], [])
+    attributes = d.json("mgmtdev", "show", "blk")["mgmtdev"]["blk"]["attributes"]
+    types = {attr["name"]: attr["type"] for attr in attributes}
+    equal((types["file"], types["size"], types["readonly"]), ("path", "size", "bool"))
+    shown = d.cli("mgmtdev", "show", "blk")
+    for attr in attributes:
+        contains(shown, f"\n    {attr['name']} ")
+    bits = {bit["name"]: bit["state"]
+            for bit in d.json("dev", "explain", "disk0")["explain"]["disk0"]["features"]}
+    equal((bits["VERSION_1"], bits["RO"]), ("offered", "not offered"))
+    contains(d.cli("dev", "explain", "disk0"), "\n    32 VERSION_1          offered")
+    d.stop()
+
+
+def journal(scratch):
+    """Lines for the journal begin with their level."""
+    with open(scratch.path("stderr"), "wb") as log:
+        st = os.fstat(log.fileno())
+        done = subprocess.run([UVDPAD, "--run-dir", scratch.run_dir, "--config", "none"], stderr=log,
+                              env={**os.environ, "JOURNAL_STREAM": f"{st.st_dev}:{st.st_ino}"},
+                              timeout=TIMEOUT, check=False)
+    equal(done.returncode, 1)
+    with open(scratch.path("stderr"), encoding="utf-8") as log:
+        equal(log.read(), "<3>none: No such file or directory\n")
+
+
 def no_daemon(scratch):
     """Without a daemon the tool says how to start one."""
     done = subprocess.run([UVDPA, "--run-dir", scratch.run_dir, "dev", "show"],
@@ -510,7 +548,7 @@ def other_users(scratch):
 
 def deadlines(scratch):
     """A verb that hangs is given up at its deadline; the daemon lives on, and ends."""
-    d = scratch.daemon("--timeout", "1")
+    d = scratch.daemon("--timeout", "3")
     fifo = scratch.path("fifo")
     os.mkfifo(fifo)
     check(d.refused(*ADD, "hang", fifo), "no reason")
@@ -523,7 +561,7 @@ def deadlines(scratch):
     os.close(os.open(fifo, os.O_WRONLY))
     d.stop()
     # And if it never does, the end comes all the same.
-    d = scratch.daemon("--timeout", "1")
+    d = scratch.daemon("--timeout", "3")
     check(d.refused(*ADD, "hang", fifo), "no reason")
     d.stop()
     equal(os.path.exists(scratch.run_dir), False)
@@ -662,6 +700,6 @@ def idle(scratch):
 if __name__ == "__main__":
     resource.setrlimit(resource.RLIMIT_NOFILE, (4096, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
     main({case.__name__: case for case in (
-        devices, errors, mounts, mounts_unprivileged, help_texts, no_daemon, workers, batch, files, terminal, monitor, top, save,
+        columns, devices, errors, journal, mounts, mounts_unprivileged, help_texts, no_daemon, workers, batch, files, terminal, monitor, top, save,
         startup, stopping, one_daemon, crash, unprivileged, other_users, deadlines, spinner,
         slow_clients, many_clients, completion, idle)})
