@@ -131,11 +131,13 @@ static __attribute__((always_inline)) inline int walk_table(struct walk *w,
 		table = walk_table_slow(vq, indirect->iova, indirect->len);
 
 	for (;;) {
-		const uint8_t *entry = table + 16 * (size_t)i;
 		struct ring_desc desc;
+		const uint8_t *entry;
 		uint8_t copy[16];
 
-		if (unlikely(!table)) {
+		if (likely(table)) {
+			entry = table + 16 * (size_t)i;
+		} else {
 			err = walk_table_entry(vq, indirect->iova + 16 * (uint64_t)i, copy);
 			if (err)
 				return err;

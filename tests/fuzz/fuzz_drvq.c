@@ -113,8 +113,8 @@ static void run(struct fuzz *f, uint32_t num, const uint8_t *data, size_t len)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 {
 	struct vdpa_drvq_config cfg = {.iova = IOVA, .indirect = TABLE};
+	static struct vdpa_mem *mem; /* for all runs: to make it anew is most of what one costs */
 	struct fuzz f = {0};
-	struct vdpa_mem *mem = NULL;
 
 	if (len < 2)
 		return 0;
@@ -123,11 +123,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 		       (data[1] & 4 ? RING_F_IN_ORDER : 0) | (data[1] & 8 ? RING_F_PACKED : 0);
 	cfg.num = cfg.features & RING_F_PACKED ? 1 + data[0] % NUM : 1u << data[0] % 5;
 	f.bytes = vdpa_drvq_bytes(cfg.num, cfg.features, TABLE);
-	check(!vdpa_mem_alloc("fuzz", f.bytes, &mem, NULL));
+	if (!mem)
+		check(!vdpa_mem_alloc("fuzz", vdpa_drvq_bytes(NUM, cfg.features, TABLE) + 8192,
+				      &mem, NULL));
+	check(f.bytes <= vdpa_mem_len(mem));
 	f.hva = cfg.hva = vdpa_mem_hva(mem);
 	check(!vdpa_drvq_alloc(&cfg, &f.q, NULL));
 	run(&f, cfg.num, data + 2, len - 2);
 	vdpa_drvq_free(f.q);
-	vdpa_mem_put(mem);
 	return 0;
 }

@@ -131,19 +131,29 @@ static void fuzz_start(struct vdpa_vq_config *cfg, struct vdpa_mem *mem, struct 
 	vdpa_vq_free(vq);
 }
 
-/* Copy what there is of the input. */
+/* Memory for all runs: to make it anew is most of what a run would cost. */
+static struct vdpa_mem *fuzz_memory(struct vdpa_mem **mem, uint64_t bytes)
+{
+	if (!*mem)
+		fuzz_check(!vdpa_mem_alloc("fuzz", bytes, mem, NULL));
+	return *mem;
+}
+
+/* Copy what there is of the input, and zeroes behind it. */
 static void fuzz_fill(void *dst, size_t size, const uint8_t **data, size_t *len)
 {
 	size_t part = *len < size ? *len : size;
 
 	memcpy(dst, *data, part);
+	memset((uint8_t *)dst + part, 0, size - part);
 	*data += part;
 	*len -= part;
 }
 
 static inline void fuzz_ring(const uint8_t *data, size_t len, bool packed, bool logged)
 {
-	struct vdpa_mem *mem = NULL, *log_mem = NULL;
+	static struct vdpa_mem *all, *all_log;
+	struct vdpa_mem *mem = fuzz_memory(&all, FUZZ_BYTES), *log_mem = NULL;
 	struct vdpa_vq_config cfg = {0};
 	uint8_t head[4] = {0};
 
@@ -160,19 +170,15 @@ static inline void fuzz_ring(const uint8_t *data, size_t len, bool packed, bool 
 		cfg.state.packed_ring.last_avail_counter = cfg.state.packed_ring.last_used_counter =
 			!(head[1] & 8);
 
-	fuzz_check(!vdpa_mem_alloc("fuzz", FUZZ_BYTES, &mem, NULL));
 	if (logged) {
-		uint64_t bytes = inflight_queue_bytes(cfg.num, packed);
-
-		fuzz_check(!vdpa_mem_alloc("log", bytes, &log_mem, NULL));
-		fuzz_fill(vdpa_mem_hva(log_mem), bytes, &data, &len);
+		log_mem = fuzz_memory(&all_log, inflight_queue_bytes(FUZZ_NUM, true));
+		fuzz_fill(vdpa_mem_hva(log_mem), inflight_queue_bytes(cfg.num, packed), &data,
+			  &len);
 	}
 	fuzz_fill(vdpa_mem_hva(mem), FUZZ_BYTES, &data, &len);
 	cfg.iotlb = fuzz_map(mem);
 	fuzz_start(&cfg, mem, log_mem, head[3]);
 	vdpa_iotlb_put(cfg.iotlb);
-	vdpa_mem_put(mem);
-	vdpa_mem_put(log_mem);
 }
 
 #endif
