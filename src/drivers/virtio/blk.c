@@ -408,7 +408,7 @@ static void blk_show(struct virtio_device *dev, struct vdpa_info *info)
 static int blk_in_use(struct virtio_device *dev, struct vdpa_extack *ack)
 {
 	struct blk *blk = dev->priv;
-	unsigned int opens = disk_export_opens(blk->exp);
+	unsigned int opens = disk_export_wait_closed(blk->exp);
 
 	if (!opens)
 		return 0;

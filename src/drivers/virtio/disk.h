@@ -78,5 +78,8 @@ int disk_export_start(struct disk *disk, const struct disk_export_config *cfg,
 int disk_export_stop(struct disk_export *exp, bool force, struct vdpa_extack *ack);
 /* Any thread: how often the file is open now. */
 unsigned int disk_export_opens(const struct disk_export *exp);
+/* Lane.  The same, after a short wait for none: the kernel reports a close() after it has returned.
+ */
+unsigned int disk_export_wait_closed(struct disk_export *exp);
 
 #endif

@@ -630,8 +630,7 @@ int disk_export_start(struct disk *disk, const struct disk_export_config *cfg,
 	return 0;
 }
 
-/* The kernel reports a close() after it has returned to the program: wait a little for it. */
-static unsigned int wait_closed(struct disk_export *exp)
+unsigned int disk_export_wait_closed(struct disk_export *exp)
 {
 	struct timespec until;
 	unsigned int opens;
@@ -648,7 +647,7 @@ static unsigned int wait_closed(struct disk_export *exp)
 
 int disk_export_stop(struct disk_export *exp, bool force, struct vdpa_extack *ack)
 {
-	unsigned int opens = force ? 0 : wait_closed(exp);
+	unsigned int opens = force ? 0 : disk_export_wait_closed(exp);
 	int err;
 
 	if (opens)
