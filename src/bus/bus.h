@@ -12,13 +12,16 @@ struct lane_pool;
 struct loop;
 struct worker;
 
-/* The loop of the control thread: watches and timers are added there, calls posted from anywhere. */
+/* The loop of the control thread: watches and timers are added there, calls posted from anywhere.
+ */
 struct loop *bus_loop(struct vdpa_bus *bus);
 /* Threads for jobs that may block. */
 struct lane_pool *bus_lane_pool(struct vdpa_bus *bus);
 const char *bus_run_dir(const struct vdpa_bus *bus); /* NULL: none */
 uint32_t bus_timeout_ms(const struct vdpa_bus *bus);
 
+/* As vdpa_worker_pick_this(), by name.  NULL: there is no such worker.  ANY THREAD. */
+struct vdpa_worker *vdpa_worker_pick_name(struct vdpa_bus *bus, const char *name);
 /* The thread behind a worker of the bus.  Lives as long as it is picked. */
 struct worker *vdpa_worker_thread(struct vdpa_worker *worker);
 

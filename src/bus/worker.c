@@ -216,6 +216,18 @@ VDPA_API struct vdpa_worker *vdpa_worker_pick(struct vdpa_bus *bus)
 	return best;
 }
 
+struct vdpa_worker *vdpa_worker_pick_name(struct vdpa_bus *bus, const char *name)
+{
+	struct vdpa_worker *worker;
+
+	pthread_mutex_lock(&bus->worker_lock);
+	worker = find_locked(bus, name);
+	if (worker)
+		worker->queues++;
+	pthread_mutex_unlock(&bus->worker_lock);
+	return worker;
+}
+
 VDPA_API void vdpa_worker_pick_this(struct vdpa_worker *worker)
 {
 	pthread_mutex_lock(&worker->bus->worker_lock);

@@ -116,17 +116,20 @@ static int test_queue_start(struct vdpa_soft_vq *vq, struct vdpa_extack *ack)
 {
 	struct test_dev *dev = vdpa_soft_priv(vdpa_soft_vq_soft(vq));
 	uint16_t idx = vdpa_soft_vq_index(vq);
-	int err;
+	int err = 0;
 
+	if (idx < RIG_VQS)
+		err = vdpa_soft_vq_watch(vq, release_fd[idx], release, vq);
+	if (err)
+		return err;
 	if (dev->fail_start) {
 		dev->fail_start--;
 		return vdpa_extack_set(ack, -EIO, "no start today");
 	}
 	dev->starts++;
-	err = idx < RIG_VQS ? vdpa_soft_vq_watch(vq, release_fd[idx], release, vq) : 0;
 	if (dev->fail_alloc)
 		fail_alloc_nth(1);
-	return err;
+	return 0;
 }
 
 static void test_queue_stop(struct vdpa_soft_vq *vq)

@@ -83,7 +83,8 @@ void soft_fault(struct vdpa_soft *soft, int idx, const char *why)
 	__atomic_fetch_or(&soft->status, VIRTIO_CONFIG_S_NEEDS_RESET, __ATOMIC_RELAXED);
 	if (format_fault(soft, idx, why, text, sizeof(text))) {
 		vdpa_log(soft->bus, &soft->vdev, VDPA_LOG_ERROR, "%s", text);
-		vdpa_device_event(&soft->vdev, VDPA_EVENT_BROKEN, text);
+		if (soft->vdev.priv)
+			vdpa_device_event(&soft->vdev, VDPA_EVENT_BROKEN, text);
 	}
 	soft_notify(soft);
 }

@@ -189,11 +189,12 @@ static int pin_vqs(struct vdpa_soft *soft, const char *name, struct vdpa_extack 
 
 	if (!name)
 		return 0;
-	worker = vdpa_worker_find(soft->bus, name);
+	worker = vdpa_worker_pick_name(soft->bus, name);
 	if (!worker)
 		return vdpa_extack_set(ack, -ENOENT, "there is no worker '%s'", name);
 	for (uint16_t i = 0; i < soft->vdev.nvqs; i++)
 		soft_vq_move(soft->vqs[i], worker);
+	vdpa_worker_unpick(worker);
 	return 0;
 }
 

@@ -450,7 +450,6 @@ static void soft_show(struct vdpa_device *vdev, struct vdpa_info *info)
 {
 	struct vdpa_soft *soft = to_soft(vdev);
 
-	vdpa_info_u64(info, "queue_size", soft->queue_size);
 	if (soft->cls.show)
 		soft->cls.show(soft, info);
 }

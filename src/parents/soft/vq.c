@@ -331,17 +331,23 @@ const struct worker_source_ops soft_vq_source_ops = {
 
 /* ---- begin and end */
 
-static void vq_close(struct vdpa_soft_vq *vq)
+static void vq_unwatch(struct vdpa_soft_vq *vq)
 {
 	struct soft_watch *watch;
 
-	if (vq->cls->queue_stop)
-		vq->cls->queue_stop(vq);
 	while ((watch = vq->watches)) {
 		vq->watches = watch->next;
 		loop_watch_del(&watch->watch);
 		free(watch);
 	}
+}
+
+static void vq_close(struct vdpa_soft_vq *vq)
+{
+	/* Before the class closes the descriptors. */
+	vq_unwatch(vq);
+	if (vq->cls->queue_stop)
+		vq->cls->queue_stop(vq);
 }
 
 int soft_vq_begin(struct vdpa_soft_vq *vq, struct vdpa_extack *ack)
@@ -370,6 +376,7 @@ int soft_vq_begin(struct vdpa_soft_vq *vq, struct vdpa_extack *ack)
 opened:
 	vq_close(vq);
 stopped:
+	vq_unwatch(vq);
 	vq->hold = SOFT_HOLD_STOPPED;
 	return err;
 }
