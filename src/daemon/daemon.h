@@ -31,6 +31,7 @@ struct daemon {
 	struct vdpa_bus *bus;
 	struct control *control;
 	STAILQ_HEAD(, plugin) plugins;
+	uint32_t poll_us; /* of workers that are made without a word about it */
 
 	bool stopping;          /* no new verbs */
 	bool forced;            /* by a second signal, or after the first try */

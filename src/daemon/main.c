@@ -93,6 +93,7 @@ static int start_bus(struct daemon *daemon, const struct options *options, struc
 	const struct vdpa_driver *const drivers[] = {vdpa_driver_vhost_user, vdpa_driver_virtio};
 	int err;
 
+	daemon->poll_us = options->poll_us;
 	err = vdpa_bus_alloc(&config, &daemon->bus, ack);
 	if (err)
 		return err;

@@ -492,7 +492,7 @@ static void worker_add(struct op *op)
 	int err;
 
 	err = vdpa_worker_add(op->daemon->bus, param(op, "name"), param_int(op, "cpu", -1),
-			      (uint32_t)param_int(op, "poll-us", 0), &ack);
+			      (uint32_t)param_int(op, "poll-us", (int)op->daemon->poll_us), &ack);
 	op_return(op, err, &ack);
 }
 

@@ -52,7 +52,7 @@ static const char help[] =
 	"  --load OBJECT.so     add a device class; may be repeated\n"
 	"  --log-level LEVEL    error, warning, info or debug (info)\n"
 	"  --workers N          threads that serve queues (1)\n"
-	"  --poll-us N          how long they poll before they sleep, microseconds (0)\n"
+	"  --poll-us N          how long they poll before they sleep, microseconds (50)\n"
 	"  --timeout SECONDS    deadline of a command (10)\n"
 	"  --socket-mode MODE   of the control socket, octal (600)\n"
 	"  --socket-group GROUP of the control socket\n"
@@ -160,6 +160,7 @@ int options_parse(struct options *options, int argc, char **argv)
 	int opt;
 
 	*options = (struct options){
+		.poll_us = 50,
 		.log_level = VDPA_LOG_INFO,
 		.socket_mode = 0600,
 		.socket_group = (gid_t)-1,

@@ -130,11 +130,9 @@ static int save_worker(struct vdpa_worker *worker, void *arg)
 		text_word(&text, number);
 	}
 	poll = json_object_get(info.stack[0], "poll_us");
-	if (json_integer_value(poll)) {
-		snprintf(number, sizeof(number), "%lld", (long long)json_integer_value(poll));
-		text_word(&text, "poll-us");
-		text_word(&text, number);
-	}
+	snprintf(number, sizeof(number), "%lld", (long long)json_integer_value(poll));
+	text_word(&text, "poll-us");
+	text_word(&text, number);
 	text_end(&text, save);
 	json_info_clear(&info);
 	return save->failed;
