@@ -163,16 +163,17 @@ static void print_cell(struct print *print, const char *text)
 static char *attribute_type(const json_t *attr)
 {
 	const json_t *values = json_object_get(attr, "values"), *value;
+	const char *type = json_string_value(json_object_get(attr, "type"));
 	char *text = NULL;
 	size_t i, len;
 	FILE *out = open_memstream(&text, &len);
 
 	if (!out)
 		return NULL;
-	if (!values)
-		fputs(json_string_value(json_object_get(attr, "type")), out);
-	json_array_foreach(values, i, value)
-		fprintf(out, "%s%s", i ? "|" : "", json_string_value(value));
+	if (!values && type)
+		fputs(type, out);
+	json_array_foreach(values, i, value) fprintf(
+		out, "%s%s", i ? "|" : "", json_is_string(value) ? json_string_value(value) : "?");
 	if (json_is_true(json_object_get(attr, "required")))
 		fputs(", required", out);
 	if (json_is_true(json_object_get(attr, "live")))
