@@ -429,7 +429,7 @@ def mounts(scratch, user=None):
     os.chmod(f.name, 0o666)
     disk = os.path.join(scratch.run_dir, "dev/disk0/disk")
     for how in ("stop", signal.SIGTERM, signal.SIGKILL):
-        d = scratch.daemon("--timeout", "2", user=user)
+        d = scratch.daemon(user=user)
         if "virtio" not in d.json("driver", "show")["driver"]:
             raise Skip("built without the virtio driver")
         d.cli("dev", "add", "name", "disk0", "mgmtdev", "blk", "file", "disk.img")
