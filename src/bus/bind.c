@@ -7,20 +7,6 @@
 
 /* ---- on the lane */
 
-/* No trace of the last client, but what the device itself has learned stays. */
-static void reset_keeping(struct vdpa_device *vdev, const struct vdpa_state *state)
-{
-	struct vdpa_device_priv *priv = priv_of(vdev);
-	struct vdpa_extack ack = {0};
-
-	vdpa_set_config_cb(vdev, NULL);
-	vdpa_reset(vdev);
-	for (uint32_t asid = 0; asid < priv->nas; asid++)
-		vdpa_reset_map(vdev, asid);
-	if (state->parts && vdpa_device_load(vdev, VDPA_STATE_DEVICE, state, &ack))
-		device_log(priv, VDPA_LOG_WARN, "the device has lost its own state: %s", ack.msg);
-}
-
 static void save_device_part(struct vdpa_device *vdev, struct vdpa_state *state)
 {
 	struct vdpa_extack ack = {0};
@@ -29,6 +15,38 @@ static void save_device_part(struct vdpa_device *vdev, struct vdpa_state *state)
 	if (err)
 		device_log(priv_of(vdev), VDPA_LOG_WARN, "the state of the device is not saved: %s",
 			   vdpa_extack_text(&ack, err));
+}
+
+static void reset_keeping(struct vdpa_device *vdev, const struct vdpa_state *state)
+{
+	struct vdpa_extack ack = {0};
+	int err = 0;
+
+	session_reset(priv_of(vdev));
+	if (state->parts)
+		err = vdpa_device_load(vdev, VDPA_STATE_DEVICE, state, &ack);
+	if (err)
+		device_log(priv_of(vdev), VDPA_LOG_WARN, "the device has lost its own state: %s",
+			   vdpa_extack_text(&ack, err));
+	record_renew(priv_of(vdev));
+}
+
+void bus_end_session(struct vdpa_device *vdev)
+{
+	struct vdpa_state state = {0};
+
+	save_device_part(vdev, &state);
+	reset_keeping(vdev, &state);
+	vdpa_state_clear(&state);
+}
+
+/* No trace of the last client, but what the device itself has learned stays. */
+static void make_fresh(struct vdpa_device *vdev, const struct vdpa_state *state)
+{
+	vdpa_set_config_cb(vdev, NULL);
+	reset_keeping(vdev, state);
+	for (uint32_t asid = 0; asid < priv_of(vdev)->nas; asid++)
+		vdpa_reset_map(vdev, asid);
 }
 
 static int check_last_user(struct vdpa_device_priv *priv, struct driver_entry *entry,
@@ -58,14 +76,14 @@ static int bind_lane(struct vdpa_device *vdev, struct driver_entry *entry, struc
 				       entry->driver->name, priv->name,
 				       vdpa_extack_text(NULL, err));
 	save_device_part(vdev, &state);
-	reset_keeping(vdev, &state);
+	make_fresh(vdev, &state);
 	ops_refresh(priv);
 	err = entry->ops.probe(vdev, attrs, ack);
 	if (err) {
 		vdpa_extack_set(ack, err, "driver '%s' does not take '%s': %s", entry->driver->name,
 				priv->name, vdpa_extack_text(NULL, err));
 		vdpa_device_set_drvdata(vdev, NULL);
-		reset_keeping(vdev, &state);
+		make_fresh(vdev, &state);
 	} else {
 		priv->bound = entry;
 		priv->last_user[0] = '\0';
@@ -105,7 +123,7 @@ int unbind_lane(struct vdpa_device *vdev, bool force, struct vdpa_extack *ack)
 	if (!err || force) {
 		vdpa_device_set_drvdata(vdev, NULL);
 		vdpa_device_client(vdev, false, "unbound");
-		reset_keeping(vdev, &state);
+		make_fresh(vdev, &state);
 		priv->bound = NULL;
 	}
 	vdpa_state_clear(&state);

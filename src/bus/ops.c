@@ -417,7 +417,7 @@ VDPA_API int vdpa_set_status(struct vdpa_device *vdev, uint8_t status, struct vd
 		   : 0;
 }
 
-void session_clear(struct vdpa_device_priv *priv)
+static void session_clear(struct vdpa_device_priv *priv)
 {
 	memset(priv->vqs, 0, priv->vdev->nvqs * sizeof(*priv->vqs));
 	atomic_store(&priv->acked, 0);
@@ -426,11 +426,17 @@ void session_clear(struct vdpa_device_priv *priv)
 		map_clear(priv, asid);
 }
 
+void session_reset(struct vdpa_device_priv *priv)
+{
+	priv->ops.reset(priv->vdev);
+	session_clear(priv);
+	status_moved(priv);
+}
+
 VDPA_API void vdpa_reset(struct vdpa_device *vdev)
 {
-	ops_of(vdev)->reset(vdev);
-	session_clear(priv_of(vdev));
-	status_moved(priv_of(vdev));
+	session_reset(priv_of(vdev));
+	record_renew(priv_of(vdev));
 }
 
 VDPA_API int vdpa_suspend(struct vdpa_device *vdev, struct vdpa_extack *ack)

@@ -145,6 +145,7 @@ struct vdpa_device_priv {
 	uint32_t nas;
 	uint32_t generation;
 	uint8_t status;
+	bool recorded; /* there is a record on disk */
 
 	/* Changes that the device reports. */
 	struct vdpa_config_cb wrap;
@@ -194,8 +195,8 @@ void device_put(struct vdpa_device_priv *priv);
 const char *ops_missing(const struct vdpa_config_ops *ops, bool *pair);
 /* Read what is shown without asking the device: offer, largest queue.  Lane. */
 void ops_refresh(struct vdpa_device_priv *priv);
-/* Forget the session; map of address space 0 stays.  Lane. */
-void session_clear(struct vdpa_device_priv *priv);
+/* As vdpa_reset(), and the record on disk stays as it is.  Lane. */
+void session_reset(struct vdpa_device_priv *priv);
 /* The callback that the parent gets; changes become events and go on to the driver. */
 void ops_watch_changes(struct vdpa_device_priv *priv);
 void map_clear(struct vdpa_device_priv *priv, uint32_t asid);
@@ -205,6 +206,8 @@ void map_clear(struct vdpa_device_priv *priv, uint32_t asid);
 
 /* Lane. */
 void record_write(struct vdpa_device_priv *priv);
+/* Write it again if there is one: the device may have lost what it says.  Lane. */
+void record_renew(struct vdpa_device_priv *priv);
 /* Go on with what a process that died has left.  Lane; the device is made and not yet bound. */
 void record_read(struct vdpa_device_priv *priv);
 /* A clean end: nothing to go on with, from now on.  Control thread. */

@@ -84,6 +84,14 @@ void record_write(struct vdpa_device_priv *priv)
 	if (err)
 		vdpa_log(priv->bus, priv->vdev, VDPA_LOG_WARN, "cannot write the state record: %s",
 			 vdpa_extack_text(&ack, err));
+	else
+		priv->recorded = true;
+}
+
+void record_renew(struct vdpa_device_priv *priv)
+{
+	if (priv->recorded)
+		record_write(priv);
 }
 
 /* *ret stays NULL when there is none. */
@@ -142,6 +150,7 @@ void record_read(struct vdpa_device_priv *priv)
 			 "the record of a dead process is of no use: %s",
 			 vdpa_extack_text(&ack, err));
 	} else {
+		priv->recorded = true;
 		vdpa_log(priv->bus, priv->vdev, VDPA_LOG_INFO,
 			 "goes on with the record of a dead process");
 	}

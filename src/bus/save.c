@@ -179,7 +179,8 @@ static int load_device(struct vdpa_device *vdev, const struct vdpa_state *state,
 		return -ENOMEM;
 	if (ops->load && state->blob) {
 		err = ops->load(vdev, state->blob, ack);
-		return err ? vdpa_extack_set(ack, err, "the device refuses its part of the record: %s",
+		return err ? vdpa_extack_set(ack, err,
+					     "the device refuses its part of the record: %s",
 					     vdpa_extack_text(NULL, err))
 			   : 0;
 	}
@@ -275,7 +276,7 @@ VDPA_API int vdpa_device_load(struct vdpa_device *vdev, uint32_t parts,
 		err = check_session(vdev, state, ack);
 	/* First: a reset takes back what the driver wrote into the config space. */
 	if (!err && (parts & VDPA_STATE_SESSION))
-		vdpa_reset(vdev);
+		session_reset(priv_of(vdev));
 	if (!err && (parts & VDPA_STATE_DEVICE))
 		err = load_device(vdev, state, ack);
 	if (!err && (parts & VDPA_STATE_SESSION))

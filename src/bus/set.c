@@ -112,10 +112,9 @@ static int find_worker(struct verb *v)
 	if (!v->priv->ops.set_vq_affinity)
 		return vdpa_extack_set(&v->ack, -EOPNOTSUPP, "the queues of '%s' have no worker",
 				       v->priv->name);
-	v->worker = vdpa_worker_find(v->bus, name);
+	v->worker = vdpa_worker_pick_name(v->bus, name);
 	if (!v->worker)
 		return vdpa_extack_set(&v->ack, -ENOENT, "no worker '%.40s'", name);
-	vdpa_worker_pick_this(v->worker);
 	return 0;
 }
 

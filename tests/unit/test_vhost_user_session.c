@@ -444,6 +444,28 @@ static void test_session_config_is_written(void **state)
 	assert_string_equal(env.log, "");
 }
 
+/* A driver that comes back goes by what it has written; one that resets the device begins anew. */
+static void test_session_config_outlives_the_connection(void **state)
+{
+	struct env_guest g;
+	uint8_t value = 99;
+
+	start(&g, 0, ENV_PROTOCOL, 1);
+	ok(&g, vu_frontend_set_config(&g.fe, 5, &value, 1, &g.ack));
+	env_roundtrip(&g, 0, 10);
+	env_disconnect(&g);
+	env_wait_event(&env, "disconnect");
+
+	start(&g, 0, ENV_PROTOCOL, 1);
+	env_roundtrip(&g, 0, 10);
+	ok(&g, vu_frontend_get_config(&g.fe, 5, &value, 1, &g.ack));
+	assert_int_equal(value, 99);
+	ok(&g, vu_frontend_call(&g.fe, VU_RESET_DEVICE, NULL, 0, NULL, 0, &g.ack));
+	ok(&g, vu_frontend_get_config(&g.fe, 5, &value, 1, &g.ack));
+	assert_int_equal(value, 6);
+	env_disconnect(&g);
+}
+
 static void test_session_tells_of_config_changes(void **state)
 {
 	uint32_t request;
@@ -559,6 +581,7 @@ int main(void)
 		T(test_session_reset_device),
 		T(test_session_config_is_as_long_as_asked_for),
 		T(test_session_config_is_written),
+		T(test_session_config_outlives_the_connection),
 		T(test_session_tells_of_config_changes),
 		T(test_session_as_user_mode_linux),
 		T(test_session_broken_ring_is_signalled),

@@ -6,6 +6,7 @@
 #include <linux/virtio_config.h>
 
 #include "base/defs.h"
+#include "bus/bus.h"
 #include "drivers/vhost_user/session.h"
 
 uint64_t vhu_device_features(const struct vhu_session *s)
@@ -91,7 +92,7 @@ void vhu_device_down(struct vhu_session *s)
 	vhu_rings_stop(s);
 	if (!s->negotiated)
 		return;
-	vdpa_reset(s->vdev);
+	bus_end_session(s->vdev);
 	/* A reset keeps them, and the next bring-up may have none. */
 	if (s->inflight.mem)
 		vdpa_set_inflight(s->vdev, &(struct vdpa_inflight_region){0}, NULL);
@@ -104,6 +105,7 @@ void vhu_device_down(struct vhu_session *s)
 static void reset(struct vhu_session *s)
 {
 	vhu_device_down(s);
+	vdpa_reset(s->vdev);
 	for (uint16_t i = 0; i < s->num_rings; i++) {
 		struct vhu_ring *r = &s->rings[i];
 
