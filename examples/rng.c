@@ -5,8 +5,8 @@
  * As a program it serves itself over vhost-user:
  *
  *	rng /run/rng.sock &
- *	qemu-system-x86_64 ... -chardev socket,id=c,path=/run/rng.sock -device
- *vhost-user-rng-pci,chardev=c
+ *	qemu-system-x86_64 ... -chardev socket,id=c,path=/run/rng.sock \
+ *		-device vhost-user-rng-pci,chardev=c
  *
  * As a shared object it is a class of the daemon:
  *

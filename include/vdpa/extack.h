@@ -37,7 +37,7 @@ struct vdpa_extack {
  * @context any thread; ack belongs to the caller
  */
 int vdpa_extack_set(struct vdpa_extack *ack, int err, const char *fmt, ...)
-    __attribute__((format(printf, 3, 4)));
+	__attribute__((format(printf, 3, 4)));
 
 /**
  * Put words before the text that is there (e.g. the device's name).
@@ -47,7 +47,7 @@ int vdpa_extack_set(struct vdpa_extack *ack, int err, const char *fmt, ...)
  * @return err
  */
 int vdpa_extack_prefix(struct vdpa_extack *ack, int err, const char *fmt, ...)
-    __attribute__((format(printf, 3, 4)));
+	__attribute__((format(printf, 3, 4)));
 
 /**
  * @return the text, or that of err (negative or positive errno) when nobody wrote one

@@ -34,7 +34,7 @@ struct vdpa_info {
 
 void vdpa_info_str(struct vdpa_info *info, const char *key, const char *value);
 void vdpa_info_fmt(struct vdpa_info *info, const char *key, const char *fmt, ...)
-    __attribute__((format(printf, 3, 4)));
+	__attribute__((format(printf, 3, 4)));
 void vdpa_info_u64(struct vdpa_info *info, const char *key, uint64_t value);
 void vdpa_info_bool(struct vdpa_info *info, const char *key, bool value);
 /** A group of named values; ends with vdpa_info_close(). */

@@ -22,9 +22,9 @@ extern "C" {
 #endif
 
 /** What the device may do with a range. */
-#define VDPA_PERM_READ	1u
+#define VDPA_PERM_READ  1u
 #define VDPA_PERM_WRITE 2u
-#define VDPA_PERM_RW	3u
+#define VDPA_PERM_RW    3u
 
 /** Memory that somebody shares with us, mapped once, counted. */
 struct vdpa_mem;
@@ -63,18 +63,19 @@ int vdpa_mem_fd(const struct vdpa_mem *mem);
 /** @return where the part begins in that descriptor. */
 uint64_t vdpa_mem_offset(const struct vdpa_mem *mem);
 /**
- * @return true when its file has become shorter and somebody has touched what was cut off: all of it
- *         reads as zeroes now, and whose memory it was has to go.  Needs vdpa_sigbus_install().  Any thread.
+ * @return true when its file has become shorter and somebody has touched what was cut off: all of
+ * it reads as zeroes now, and whose memory it was has to go.  Needs vdpa_sigbus_install().  Any
+ * thread.
  */
 bool vdpa_mem_lost(const struct vdpa_mem *mem);
 
 /** One range of a map. */
 struct vdpa_iotlb_range {
 	uint64_t iova;
-	uint64_t len;	 /**< bytes, not 0; iova + len does not wrap */
-	uint8_t *hva;	 /**< where iova is in this process; inside mem */
+	uint64_t len;         /**< bytes, not 0; iova + len does not wrap */
+	uint8_t *hva;         /**< where iova is in this process; inside mem */
 	struct vdpa_mem *mem; /**< borrowed in calls, referenced inside a map */
-	uint32_t perm;	 /**< VDPA_PERM_* */
+	uint32_t perm;        /**< VDPA_PERM_* */
 };
 
 struct vdpa_iotlb;
@@ -110,7 +111,8 @@ const struct vdpa_iotlb_range *vdpa_iotlb_find_hva(const struct vdpa_iotlb *iotl
 void *vdpa_iotlb_translate(const struct vdpa_iotlb *iotlb, uint64_t iova, uint64_t len,
 			   uint32_t perm);
 
-/** Is each range of `old` still there, at the same place, in `now`?  Then no request must be drained. */
+/** Is each range of `old` still there, at the same place, in `now`?  Then no request must be
+ * drained. */
 int vdpa_iotlb_covers(const struct vdpa_iotlb *now, const struct vdpa_iotlb *old);
 
 #ifdef __cplusplus

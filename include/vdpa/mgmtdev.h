@@ -16,7 +16,8 @@ extern "C" {
 struct vdpa_mgmtdev_ops {
 	size_t size;
 	/**
-	 * Make a device, not yet registered: name, ops, nvqs, attrs are filled in by the parent.  Required.
+	 * Make a device, not yet registered: name, ops, nvqs, attrs are filled in by the parent.
+	 * Required.
 	 *
 	 * @param name   checked and reserved
 	 * @param attrs  checked against the table; borrowed, descriptors may be taken
@@ -32,11 +33,11 @@ struct vdpa_mgmtdev_ops {
 struct vdpa_mgmtdev {
 	const struct vdpa_mgmtdev_ops *ops;
 	char name[VDPA_NAME_MAX];
-	const uint32_t *ids;		    /**< virtio device ids that it makes, ends with 0 */
+	const uint32_t *ids;                /**< virtio device ids that it makes, ends with 0 */
 	const struct vdpa_attr_desc *attrs; /**< of `dev add` and `dev set` */
 	uint16_t max_vqs;
-	uint64_t features;		    /**< that its devices can offer at most */
-	const char *help;		    /**< one line */
+	uint64_t features; /**< that its devices can offer at most */
+	const char *help;  /**< one line */
 };
 
 /**
@@ -48,7 +49,8 @@ extern const struct vdpa_attr_desc vdpa_dev_common_attrs[];
 /** Owned by the caller until unregistered.  @return 0, -EEXIST, -EINVAL.  Control thread. */
 int vdpa_mgmtdev_register(struct vdpa_bus *bus, struct vdpa_mgmtdev *mdev, struct vdpa_extack *ack);
 /** @return 0, -EBUSY while it has devices.  Calls ops->free on success.  Control thread. */
-int vdpa_mgmtdev_unregister(struct vdpa_bus *bus, struct vdpa_mgmtdev *mdev, struct vdpa_extack *ack);
+int vdpa_mgmtdev_unregister(struct vdpa_bus *bus, struct vdpa_mgmtdev *mdev,
+			    struct vdpa_extack *ack);
 
 #ifdef __cplusplus
 }

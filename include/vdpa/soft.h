@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /**
  * @file
- * Software devices.  The core implements the config ops (status, features, config space, generation,
- * queues, workers, suspend, statistics, logs) once; a class says what it is, and handles requests.
+ * Software devices.  The core implements the config ops (status, features, config space,
+ *generation, queues, workers, suspend, statistics, logs) once; a class says what it is, and handles
+ *requests.
  *
  * The smallest class:
  *
@@ -16,12 +17,13 @@
  *		.nvqs = 1, .handle = rng_handle,
  *	};
  *
- * Life of a device: create -> (config, set_attrs, ...) -> queue_start for each ready queue at DRIVER_OK -> handle ...
- * complete -> queue_stop -> destroy.
+ * Life of a device: create -> (config, set_attrs, ...) -> queue_start for each ready queue at
+ *DRIVER_OK -> handle ... complete -> queue_stop -> destroy.
  *
- * Requests.  handle() gets a request on the queue's worker and completes it there: at once, or later from
- * a descriptor, a timer or a completion queue of the same worker.  It must not block.  A queue is stopped only when
- * all its requests are completed (drain); a class that can take very long supplies `cancel`.
+ * Requests.  handle() gets a request on the queue's worker and completes it there: at once, or
+ *later from a descriptor, a timer or a completion queue of the same worker.  It must not block.  A
+ *queue is stopped only when all its requests are completed (drain); a class that can take very long
+ *supplies `cancel`.
  */
 #ifndef VDPA_SOFT_H
 #define VDPA_SOFT_H
@@ -42,21 +44,22 @@ struct vdpa_soft_req;
 struct vdpa_soft_class {
 	size_t size;
 	const char *name;
-	const char *help;		    /**< one line for `mgmtdev show` */
-	uint32_t device_id;		    /**< virtio 1.3, 5 */
-	uint16_t nvqs;			    /**< queues at least, when create() does not say otherwise */
-	uint16_t max_vqs;		    /**< queues at most; 0: nvqs */
-	uint32_t config_size;		    /**< bytes */
-	uint64_t features;		    /**< of the class (not ring features) that it can offer at most */
+	const char *help;     /**< one line for `mgmtdev show` */
+	uint32_t device_id;   /**< virtio 1.3, 5 */
+	uint16_t nvqs;        /**< queues at least, when create() does not say otherwise */
+	uint16_t max_vqs;     /**< queues at most; 0: nvqs */
+	uint32_t config_size; /**< bytes */
+	uint64_t features;    /**< of the class (not ring features) that it can offer at most */
 	const struct vdpa_attr_desc *attrs; /**< of `dev add`; LIVE ones of `dev set` */
-	uint32_t priv_size;		    /**< zeroed memory for each device: vdpa_soft_priv() */
-	uint32_t vq_priv_size;		    /**< for each queue: vdpa_soft_vq_priv() */
-	uint32_t req_priv_size;		    /**< for each request: vdpa_soft_req_priv() */
-	uint32_t max_segs;		    /**< pieces in a chain, 0: VDPA_VQ_SEGS_MAX */
+	uint32_t priv_size;                 /**< zeroed memory for each device: vdpa_soft_priv() */
+	uint32_t vq_priv_size;              /**< for each queue: vdpa_soft_vq_priv() */
+	uint32_t req_priv_size;             /**< for each request: vdpa_soft_req_priv() */
+	uint32_t max_segs;                  /**< pieces in a chain, 0: VDPA_VQ_SEGS_MAX */
 
 	/**
-	 * Read the attributes, open what is needed, set offer, queues and config space by the vdpa_soft_set_*
-	 * functions.  Optional.  Lane; may block.  On failure destroy is not called.
+	 * Read the attributes, open what is needed, set offer, queues and config space by the
+	 * vdpa_soft_set_* functions.  Optional.  Lane; may block.  On failure destroy is not
+	 * called.
 	 */
 	int (*create)(struct vdpa_soft *soft, struct vdpa_attrs *attrs, struct vdpa_extack *ack);
 	void (*destroy)(struct vdpa_soft *soft); /**< Optional. */
@@ -78,28 +81,32 @@ struct vdpa_soft_class {
 	/** The batch ends: submit what was gathered.  Optional.  Worker. */
 	void (*flush)(struct vdpa_soft_vq *vq);
 	/**
-	 * Complete outstanding requests soon, with an error, if they could take long.  Called when the device is
-	 * reset, where the driver does not hear of them any more, and when a queue that is stopped has not
-	 * drained after half of a verb's deadline.  Optional.  Worker.
+	 * Complete outstanding requests soon, with an error, if they could take long.  Called when
+	 * the device is reset, where the driver does not hear of them any more, and when a queue
+	 * that is stopped has not drained after half of a verb's deadline.  Optional.  Worker.
 	 */
 	void (*cancel)(struct vdpa_soft_vq *vq);
 	/** Optional.  Control thread; must not block. */
 	void (*show)(struct vdpa_soft *soft, struct vdpa_info *info);
 	/** Why a class bit is not offered, or NULL.  Optional. */
 	const char *(*why_not)(struct vdpa_soft *soft, unsigned int bit);
-	/** The class's part of the state record; tags below VDPA_SOFT_STATE_TAGS.  Optional, in pairs.  Lane. */
+	/** The class's part of the state record; tags below VDPA_SOFT_STATE_TAGS.  Optional, in
+	 * pairs.  Lane. */
 	int (*save)(struct vdpa_soft *soft, struct vdpa_state_blob *blob, struct vdpa_extack *ack);
-	int (*load)(struct vdpa_soft *soft, const struct vdpa_state_blob *blob, struct vdpa_extack *ack);
+	int (*load)(struct vdpa_soft *soft, const struct vdpa_state_blob *blob,
+		    struct vdpa_extack *ack);
 };
 
 /** A request; the class's own part follows it in memory. */
 struct vdpa_soft_req {
 	struct vdpa_vq_elem elem; /**< the pieces: out (read), then in (write) */
 	struct vdpa_soft_vq *vq;
-	struct vdpa_soft_req *next; /**< the core's while free, the class's while it holds the request */
+	struct vdpa_soft_req
+		*next; /**< the core's while free, the class's while it holds the request */
 };
 
-/** `dev add` attributes that each class has: queues, queue-size, packed, worker ... (see the table). */
+/** `dev add` attributes that each class has: queues, queue-size, packed, worker ... (see the
+ * table). */
 extern const struct vdpa_attr_desc vdpa_soft_common_attrs[];
 
 /**
@@ -126,7 +133,8 @@ void vdpa_soft_set_features(struct vdpa_soft *soft, uint64_t features);
 void vdpa_soft_set_nvqs(struct vdpa_soft *soft, uint16_t nvqs);
 uint16_t vdpa_soft_nvqs(const struct vdpa_soft *soft);
 uint32_t vdpa_soft_queue_size(const struct vdpa_soft *soft);
-/** Write the config space from inside; after registration the driver is told.  Any thread but workers. */
+/** Write the config space from inside; after registration the driver is told.  Any thread but
+ * workers. */
 void vdpa_soft_update_config(struct vdpa_soft *soft, uint32_t off, const void *buf, uint32_t len);
 /** Negotiated features; constant while queues run.  Any thread. */
 uint64_t vdpa_soft_features(const struct vdpa_soft *soft);
@@ -149,8 +157,9 @@ void vdpa_soft_complete_error(struct vdpa_soft_req *req, uint32_t len);
 void vdpa_soft_broken(struct vdpa_soft_req *req, const char *why);
 
 /**
- * Watch a descriptor on a queue's worker: fn(arg) runs there when it is readable.  In queue_start(); gone after
- * queue_stop().  For backends outside this library; those inside use src/loop.
+ * Watch a descriptor on a queue's worker: fn(arg) runs there when it is readable.  In
+ * queue_start(); gone after queue_stop().  For backends outside this library; those inside use
+ * src/loop.
  */
 int vdpa_soft_vq_watch(struct vdpa_soft_vq *vq, int fd, void (*fn)(void *arg), void *arg);
 

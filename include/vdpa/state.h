@@ -3,10 +3,11 @@
  * @file
  * The state record of a device: plain, versioned, without pointers.  Two parts:
  *
- * - the **device part** (config space, generation, what the class keeps: a tagged blob) belongs to the
- *   device and survives re-bind;
- * - the **session part** (features, status, queues, memory regions) belongs to one client and is loaded
- *   only on reconnect, upgrade and migration.  It names descriptors by slot; they travel beside it.
+ * - the **device part** (config space, generation, what the class keeps: a tagged blob) belongs to
+ * the device and survives re-bind;
+ * - the **session part** (features, status, queues, memory regions) belongs to one client and is
+ * loaded only on reconnect, upgrade and migration.  It names descriptors by slot; they travel
+ * beside it.
  *
  * Encoded: little-endian tag, length, value; unknown tags are skipped.  A record that is decoded is
  * as hostile as any message.
@@ -48,7 +49,7 @@ struct vdpa_state_region {
 };
 
 struct vdpa_state {
-	uint32_t parts;	     /**< VDPA_STATE_DEVICE, VDPA_STATE_SESSION */
+	uint32_t parts; /**< VDPA_STATE_DEVICE, VDPA_STATE_SESSION */
 	uint32_t device_id;
 	/* device part */
 	uint32_t generation;
@@ -74,18 +75,22 @@ void vdpa_state_clear(struct vdpa_state *state);
  */
 int vdpa_device_save(struct vdpa_device *vdev, uint32_t parts, struct vdpa_state *state,
 		     struct vdpa_extack *ack);
-/** The descriptor of a slot of the record that was just saved: borrowed from the map, -1 when there is none.  Lane. */
+/** The descriptor of a slot of the record that was just saved: borrowed from the map, -1 when there
+ * is none.  Lane. */
 int vdpa_device_state_fd(struct vdpa_device *vdev, uint32_t slot);
 /**
  * Bring a device into the state of a record.
  *
- * Device part: the parent's load() sees to it.  For a parent without one the config bytes that differ are written as
- * a driver would write them (those that are read-only are the device's own, and stay).
+ * Device part: the parent's load() sees to it.  For a parent without one the config bytes that
+ * differ are written as a driver would write them (those that are read-only are the device's own,
+ * and stay).
  *
- * Session part: the device is reset first, then gets features, queues and status; it runs when the status says
- * DRIVER_OK.  The memory map (kept over the reset) is set by the caller before, from the regions.
+ * Session part: the device is reset first, then gets features, queues and status; it runs when the
+ * status says DRIVER_OK.  The memory map (kept over the reset) is set by the caller before, from
+ * the regions.
  *
- * @return 0, -EINVAL when the record does not fit the device; the device is as before (device part) or reset
+ * @return 0, -EINVAL when the record does not fit the device; the device is as before (device part)
+ * or reset
  * @context lane
  */
 int vdpa_device_load(struct vdpa_device *vdev, uint32_t parts, const struct vdpa_state *state,
@@ -94,7 +99,8 @@ int vdpa_device_load(struct vdpa_device *vdev, uint32_t parts, const struct vdpa
 /** @param ret  to be freed by the caller */
 int vdpa_state_encode(const struct vdpa_state *state, void **ret, size_t *len);
 /** @return 0, -EPROTO with what is wrong, -ENOMEM */
-int vdpa_state_decode(const void *data, size_t len, struct vdpa_state *state, struct vdpa_extack *ack);
+int vdpa_state_decode(const void *data, size_t len, struct vdpa_state *state,
+		      struct vdpa_extack *ack);
 
 #ifdef __cplusplus
 }

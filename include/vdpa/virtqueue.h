@@ -30,13 +30,14 @@ extern "C" {
 #endif
 
 /** Largest queue, entries. @spec virtio 1.3, 2.7 and 2.8.10.1 */
-#define VDPA_VQ_NUM_MAX 32768
+#define VDPA_VQ_NUM_MAX  32768
 /** Pieces of memory in one chain that the walker accepts (also IOV_MAX). */
 #define VDPA_VQ_SEGS_MAX 1024
 
 /**
  * Where a queue stands, as in the kernel's struct vdpa_vq_state.
- * Of a split ring the used index is in memory; a packed ring needs both positions and both counters.
+ * Of a split ring the used index is in memory; a packed ring needs both positions and both
+ * counters.
  */
 struct vdpa_vq_state {
 	bool packed;
@@ -45,9 +46,9 @@ struct vdpa_vq_state {
 			uint16_t avail_index;
 		} split;
 		struct {
-			uint16_t last_avail_idx;     /**< next slot to look at, below num */
-			uint16_t last_used_idx;	     /**< next slot to write, below num */
-			bool last_avail_counter;     /**< wrap counters; both start at 1 */
+			uint16_t last_avail_idx; /**< next slot to look at, below num */
+			uint16_t last_used_idx;  /**< next slot to write, below num */
+			bool last_avail_counter; /**< wrap counters; both start at 1 */
 			bool last_used_counter;
 		} packed_ring;
 	};
@@ -55,13 +56,13 @@ struct vdpa_vq_state {
 
 /** Counts of one queue since the device was made.  Any thread may read them (relaxed). */
 struct vdpa_vq_stats {
-	uint64_t requests;   /**< chains given back used */
-	uint64_t bytes_out;  /**< driver to device, as laid out by the driver */
-	uint64_t bytes_in;   /**< device to driver, as really written */
-	uint64_t kicks;	     /**< notifications from the driver that woke us */
-	uint64_t calls;	     /**< notifications that the driver wanted from us */
-	uint64_t errors;     /**< requests that ended with an error status */
-	uint64_t broken;     /**< times that the ring broke the rules */
+	uint64_t requests;  /**< chains given back used */
+	uint64_t bytes_out; /**< driver to device, as laid out by the driver */
+	uint64_t bytes_in;  /**< device to driver, as really written */
+	uint64_t kicks;     /**< notifications from the driver that woke us */
+	uint64_t calls;     /**< notifications that the driver wanted from us */
+	uint64_t errors;    /**< requests that ended with an error status */
+	uint64_t broken;    /**< times that the ring broke the rules */
 };
 
 struct vdpa_inflight; /* virtqueue/inflight.h: crash-safe log of requests under way */
@@ -74,27 +75,30 @@ struct vdpa_dirty_log;
  * migrates.  Counted.
  */
 /** @param mem  consumed only on success: one reference */
-int vdpa_dirty_log_alloc(struct vdpa_mem *mem, struct vdpa_dirty_log **ret, struct vdpa_extack *ack);
+int vdpa_dirty_log_alloc(struct vdpa_mem *mem, struct vdpa_dirty_log **ret,
+			 struct vdpa_extack *ack);
 struct vdpa_dirty_log *vdpa_dirty_log_get(struct vdpa_dirty_log *log);
 void vdpa_dirty_log_put(struct vdpa_dirty_log *log);
-/** Mark [addr, addr + len) as written; what lies behind the bitmap's end is ignored.  Any thread. */
+/** Mark [addr, addr + len) as written; what lies behind the bitmap's end is ignored.  Any thread.
+ */
 void vdpa_dirty_log_mark(struct vdpa_dirty_log *log, uint64_t addr, uint64_t len);
 
 /* ------------------------------------------------------------------ device side */
 
 /** How a queue is set up; copied by vdpa_vq_start(). */
 struct vdpa_vq_config {
-	uint32_t num;	   /**< entries; split: a power of two; 1 to VDPA_VQ_NUM_MAX */
-	uint64_t features; /**< negotiated; of these RING_PACKED, EVENT_IDX, INDIRECT_DESC, IN_ORDER matter */
+	uint32_t num;      /**< entries; split: a power of two; 1 to VDPA_VQ_NUM_MAX */
+	uint64_t features; /**< negotiated; of these RING_PACKED, EVENT_IDX, INDIRECT_DESC, IN_ORDER
+			      matter */
 	uint64_t desc, driver, device; /**< IOVA of the three areas */
 	struct vdpa_vq_state state;
-	struct vdpa_iotlb *iotlb;	 /**< a reference is taken */
-	struct vdpa_inflight *inflight;	 /**< NULL without; borrowed until stop */
-	struct vdpa_dirty_log *log;	 /**< NULL without; a reference is taken */
-	bool log_used;			 /**< also log writes of the used ring, at: */
-	uint64_t log_addr;		 /**< guest physical address of the used ring, for the log; a
-					  *   packed ring has none and is logged at its IOVA */
-	uint32_t max_segs;		 /**< pieces in a chain, 0: VDPA_VQ_SEGS_MAX */
+	struct vdpa_iotlb *iotlb;       /**< a reference is taken */
+	struct vdpa_inflight *inflight; /**< NULL without; borrowed until stop */
+	struct vdpa_dirty_log *log;     /**< NULL without; a reference is taken */
+	bool log_used;                  /**< also log writes of the used ring, at: */
+	uint64_t log_addr;              /**< guest physical address of the used ring, for the log; a
+					 *   packed ring has none and is logged at its IOVA */
+	uint32_t max_segs;              /**< pieces in a chain, 0: VDPA_VQ_SEGS_MAX */
 };
 
 /**
@@ -102,19 +106,19 @@ struct vdpa_vq_config {
  * vdpa_vq_elem_init(); after that it is used again and again, and keeps its grown iov.
  */
 struct vdpa_vq_elem {
-	struct iovec *iov;   /**< out_num pieces to read, then in_num to write; guest memory! */
+	struct iovec *iov; /**< out_num pieces to read, then in_num to write; guest memory! */
 	uint16_t out_num;
 	uint16_t in_num;
-	uint32_t out_len;    /**< bytes the device may read */
-	uint32_t in_len;     /**< bytes the device may write */
+	uint32_t out_len; /**< bytes the device may read */
+	uint32_t in_len;  /**< bytes the device may write */
 
 	/* The ring's own, below. */
-	uint16_t id;	     /**< head index, or buffer id of a packed ring */
-	uint16_t num_desc;   /**< ring slots taken */
-	uint16_t record;     /**< packed: its place in the in-flight log */
+	uint16_t id;       /**< head index, or buffer id of a packed ring */
+	uint16_t num_desc; /**< ring slots taken */
+	uint16_t record;   /**< packed: its place in the in-flight log */
 	uint32_t used_len;
 	uint32_t iov_cap;
-	bool done;	     /**< completed, waits for its turn (in-order) */
+	bool done;                 /**< completed, waits for its turn (in-order) */
 	struct vdpa_vq_elem *next; /**< in-order: the one taken after this */
 	struct iovec iov_small[8];
 };
@@ -131,22 +135,22 @@ struct vdpa_vq *vdpa_vq_alloc(void);
 void vdpa_vq_free(struct vdpa_vq *vq);
 
 /**
- * Check the set-up, translate the areas and take the ring into use.  Requests that the in-flight log
- * knows come first, oldest first, then new ones.
+ * Check the set-up, translate the areas and take the ring into use.  Requests that the in-flight
+ * log knows come first, oldest first, then new ones.
  *
- * With a log that was in use before, the position comes from the log, cfg->state is not used, and the
- * first vdpa_vq_publish() returns true even if nothing was completed: whoever used the log may have
- * died before its call.
+ * With a log that was in use before, the position comes from the log, cfg->state is not used, and
+ * the first vdpa_vq_publish() returns true even if nothing was completed: whoever used the log may
+ * have died before its call.
  *
- * @return 0, -EINVAL (size, alignment of an area, damaged log), -EFAULT (an area is not wholly mapped), -EBUSY
- *         (started already), -ENOMEM
+ * @return 0, -EINVAL (size, alignment of an area, damaged log), -EFAULT (an area is not wholly
+ * mapped), -EBUSY (started already), -ENOMEM
  */
 int vdpa_vq_start(struct vdpa_vq *vq, const struct vdpa_vq_config *cfg, struct vdpa_extack *ack);
 
 /**
  * Publish, stop, and drop the references on map and log.  The call that may be due comes with the
- * first vdpa_vq_publish() after the next start; so publish before.  Elements that were taken and not completed stay in the
- * in-flight log; without one they are lost to the driver, so drain first.
+ * first vdpa_vq_publish() after the next start; so publish before.  Elements that were taken and
+ * not completed stay in the in-flight log; without one they are lost to the driver, so drain first.
  *
  * @param state  where the queue stands: to start it again there.  May be NULL.
  */
@@ -163,8 +167,9 @@ void vdpa_vq_set_log(struct vdpa_vq *vq, struct vdpa_dirty_log *log, bool log_us
 /**
  * Take the next chain.
  *
- * @return 1 with elem filled; 0 when there is none; -EFAULT when a piece is not mapped (the chain is
- *         not consumed, vdpa_vq_miss() says where); -ENOMEM (not consumed); -EPROTO when the ring is broken
+ * @return 1 with elem filled; 0 when there is none; -EFAULT when a piece is not mapped (the chain
+ * is not consumed, vdpa_vq_miss() says where); -ENOMEM (not consumed); -EPROTO when the ring is
+ * broken
  */
 int vdpa_vq_pop(struct vdpa_vq *vq, struct vdpa_vq_elem *elem);
 
@@ -206,7 +211,8 @@ struct vdpa_vq_stats *vdpa_vq_stats(struct vdpa_vq *vq);
 /** Copy between a buffer and pieces of guest memory, from byte `off` of them on.
  *  @return bytes copied: less than len when the pieces end before */
 size_t vdpa_iov_to_buf(const struct iovec *iov, size_t num, size_t off, void *buf, size_t len);
-size_t vdpa_iov_from_buf(const struct iovec *iov, size_t num, size_t off, const void *buf, size_t len);
+size_t vdpa_iov_from_buf(const struct iovec *iov, size_t num, size_t off, const void *buf,
+			 size_t len);
 size_t vdpa_iov_set(const struct iovec *iov, size_t num, size_t off, int byte, size_t len);
 
 /* ------------------------------------------------------------------ driver side */
@@ -222,8 +228,9 @@ struct vdpa_drvq_sg {
 struct vdpa_drvq_config {
 	uint32_t num;
 	uint64_t features; /**< as for the device side */
-	void *hva;	   /**< vdpa_drvq_bytes() of memory shared with the device, 4096-aligned; zeroed by init */
-	uint64_t iova;	   /**< the same for the device */
+	void *hva; /**< vdpa_drvq_bytes() of memory shared with the device, 4096-aligned; zeroed by
+		      init */
+	uint64_t iova;     /**< the same for the device */
 	uint32_t indirect; /**< longest indirect table, entries; 0: none are used */
 };
 

@@ -17,10 +17,10 @@
 #define vdpa_cleanup(fn) __attribute__((cleanup(fn), unused))
 
 #define container_of(ptr, type, member) ((type *)(void *)((char *)(ptr)-offsetof(type, member)))
-#define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
-#define BIT_ULL(n) (1ULL << (n))
+#define ARRAY_SIZE(a)                   (sizeof(a) / sizeof((a)[0]))
+#define BIT_ULL(n)                      (1ULL << (n))
 
-#define likely(x) __builtin_expect(!!(x), 1)
+#define likely(x)   __builtin_expect(!!(x), 1)
 #define unlikely(x) __builtin_expect(!!(x), 0)
 
 /* Does [off, off + len) lie inside [0, size)?  Never wraps.  An empty range at the end does. */

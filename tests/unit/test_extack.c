@@ -55,10 +55,10 @@ static void test_extack_without_text_names_the_error(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(test_extack_keeps_the_first_text),
-	    cmocka_unit_test(test_extack_prefix_needs_a_text),
-	    cmocka_unit_test(test_extack_cuts_long_text),
-	    cmocka_unit_test(test_extack_without_text_names_the_error),
+		cmocka_unit_test(test_extack_keeps_the_first_text),
+		cmocka_unit_test(test_extack_prefix_needs_a_text),
+		cmocka_unit_test(test_extack_cuts_long_text),
+		cmocka_unit_test(test_extack_without_text_names_the_error),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
