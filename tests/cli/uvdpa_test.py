@@ -419,6 +419,39 @@ def crash(scratch):
     equal(scratch.listing(), [])
 
 
+def records(scratch):
+    """A record that is damaged, or is none, is told of and thrown away; the device is as good as new."""
+    target = scratch.write("target", "not yours")
+    d = scratch.daemon()
+    dev = os.path.join(scratch.run_dir, "dev/v0")
+    state = os.path.join(dev, "state")
+    d.cli(*ADD)
+    rpc = d.rpc()
+    rpc.call("monitor")
+    d.cli("dev", "set", "v0", "size", "2M")
+    while rpc.receive()["params"]["event"] != "config":
+        pass
+    rpc.close()
+    with open(state, "rb") as f:
+        good = f.read()
+    d.cli("dev", "del", "v0")
+    for n, data in enumerate((b"", b"x", good[:-1], good[: len(good) // 2], good + b"x",
+                              bytes(255 - byte for byte in good), bytes(1 << 21), None)):
+        os.makedirs(dev)
+        if data is None:
+            os.symlink(target, state)
+        else:
+            with open(state, "wb") as f:
+                f.write(data)
+        d.cli(*ADD)
+        equal(d.log().count("v0: the record of a dead process is of no use"), n + 1, data)
+        check(not os.path.lexists(state), "still there")
+        d.cli("dev", "del", "v0")
+    with open(target, encoding="utf-8") as f:
+        equal(f.read(), "not yours")
+    d.stop()
+
+
 def mounts(scratch, user=None):
     """A disk of this host in use: `stop` and SIGTERM detach it all the same, and so does the next daemon after a
     crash."""
@@ -700,6 +733,6 @@ def idle(scratch):
 if __name__ == "__main__":
     resource.setrlimit(resource.RLIMIT_NOFILE, (4096, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
     main({case.__name__: case for case in (
-        columns, devices, errors, journal, mounts, mounts_unprivileged, help_texts, no_daemon, workers, batch, files, terminal, monitor, top, save,
+        columns, devices, errors, journal, records, mounts, mounts_unprivileged, help_texts, no_daemon, workers, batch, files, terminal, monitor, top, save,
         startup, stopping, one_daemon, crash, unprivileged, other_users, deadlines, spinner,
         slow_clients, many_clients, completion, idle)})

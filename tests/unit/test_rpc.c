@@ -7,6 +7,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 #include <cmocka.h>
@@ -481,6 +482,49 @@ static void test_rpc_turns_away_too_many_clients(void **state)
 	assert_int_equal(control_num_clients(f->control), 0);
 }
 
+static uint64_t test_clock(void *arg)
+{
+	return *(uint64_t *)arg;
+}
+
+/* Out of descriptors: the one who waits is served when there are some again, and nobody spins until
+ * then. */
+static void test_rpc_accepts_again_after_running_out_of_descriptors(void **state)
+{
+	struct fixture *f = *state;
+	int listener = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0), fd, lowest;
+	struct sockaddr_storage addr = {.ss_family = AF_UNIX};
+	socklen_t len = sizeof(addr);
+	struct rlimit limit, none;
+	uint64_t now = 1;
+
+	loop_set_clock(f->loop, test_clock, &now);
+	assert_int_equal(bind(listener, (struct sockaddr *)&addr, sizeof(addr.ss_family)), 0);
+	assert_int_equal(getsockname(listener, (struct sockaddr *)&addr, &len), 0);
+	assert_int_equal(listen(listener, 8), 0);
+	assert_int_equal(control_listen(f->control, &listener), 0);
+	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0);
+	assert_int_equal(connect(fd, (struct sockaddr *)&addr, len), 0);
+
+	lowest = dup(fd);
+	close(lowest);
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &limit), 0);
+	none = (struct rlimit){(rlim_t)lowest, limit.rlim_max};
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+	settle(f);
+	assert_int_equal(loop_dispatch(f->loop, 0), 0);
+	assert_int_equal(control_num_clients(f->control), 0);
+
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &limit), 0);
+	settle(f);
+	assert_int_equal(control_num_clients(f->control), 0);
+	now += 1000000000;
+	settle(f);
+	assert_int_equal(control_num_clients(f->control), 1);
+	close(fd);
+	settle(f);
+}
+
 /* The library's allocations, too, go through the ones that can be made to fail. */
 static void *json_alloc(size_t size)
 {
@@ -533,6 +577,7 @@ int main(void)
 		TEST(test_rpc_events_go_to_those_who_monitor),
 		TEST(test_rpc_lost_events_are_counted),
 		TEST(test_rpc_turns_away_too_many_clients),
+		TEST(test_rpc_accepts_again_after_running_out_of_descriptors),
 		TEST(test_rpc_survives_every_failing_allocation),
 	};
 

@@ -88,7 +88,7 @@ void block_show(struct block *block, struct vdpa_info *info)
 {
 	vdpa_info_str(info, "backend", block->ops->name);
 	vdpa_info_u64(info, "size", __atomic_load_n(&block->info.size, __ATOMIC_RELAXED));
-	vdpa_info_u64(info, "block-size", block->info.block_size);
+	vdpa_info_u64(info, "block_size", block->info.block_size);
 	vdpa_info_bool(info, "readonly", block->info.readonly);
 	if (block->ops->show)
 		block->ops->show(block, info);
