@@ -60,6 +60,8 @@ static int watch_signals(struct daemon *daemon)
 	int fd, err;
 
 	signal(SIGPIPE, SIG_IGN);
+	/* A disk that would outgrow RLIMIT_FSIZE gets an error instead. */
+	signal(SIGXFSZ, SIG_IGN);
 	err = vdpa_sigbus_install();
 	if (err)
 		return err;
