@@ -41,6 +41,10 @@ struct vdpa_soft_req;
 /** From here on tags of the state record are the core's. */
 #define VDPA_SOFT_STATE_TAGS 0x40000000u
 
+/** Requests wait for input from outside, maybe for ever: a queue that stops cancels them at once.
+ */
+#define VDPA_SOFT_F_WAITS 1u
+
 struct vdpa_soft_class {
 	size_t size;
 	const char *name;
@@ -95,6 +99,7 @@ struct vdpa_soft_class {
 	int (*save)(struct vdpa_soft *soft, struct vdpa_state_blob *blob, struct vdpa_extack *ack);
 	int (*load)(struct vdpa_soft *soft, const struct vdpa_state_blob *blob,
 		    struct vdpa_extack *ack);
+	uint32_t flags; /**< VDPA_SOFT_F_* */
 };
 
 /** A request; the class's own part follows it in memory. */
@@ -157,9 +162,9 @@ void vdpa_soft_complete_error(struct vdpa_soft_req *req, uint32_t len);
 void vdpa_soft_broken(struct vdpa_soft_req *req, const char *why);
 
 /**
- * Watch a descriptor on a queue's worker: fn(arg) runs there when it is readable.  In
- * queue_start(); gone after queue_stop().  For backends outside this library; those inside use
- * src/loop.
+ * Watch a descriptor on a queue's worker: fn(arg) runs there when it becomes readable, once each
+ * time; what fn leaves unread is there when the next request comes.  In queue_start(); gone before
+ * queue_stop(). For backends outside this library; those inside use src/loop.
  */
 int vdpa_soft_vq_watch(struct vdpa_soft_vq *vq, int fd, void (*fn)(void *arg), void *arg);
 

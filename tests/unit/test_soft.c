@@ -210,7 +210,10 @@ static const struct vdpa_attr_desc test_attrs[] = {
 static const struct vdpa_soft_class test_class = {.name = "test", TEST_CLASS};
 static const struct vdpa_soft_class canceling_class = {
 	.name = "canceling", TEST_CLASS, .cancel = test_cancel};
-static const struct vdpa_soft_class *const classes[] = {&test_class, &canceling_class, NULL};
+static const struct vdpa_soft_class waiting_class = {
+	.name = "waiting", TEST_CLASS, .cancel = test_cancel, .flags = VDPA_SOFT_F_WAITS};
+static const struct vdpa_soft_class *const classes[] = {&test_class, &canceling_class,
+							&waiting_class, NULL};
 
 static const char *const four_queues[] = {"queues", "4", "in-order", "on", NULL};
 
@@ -458,6 +461,25 @@ static void test_soft_stop_cancels_in_the_end(void **state)
 	assert_int_equal(rig_stats(&rig, 0).errors, 1);
 	assert_int_equal(test_dev->starts, 1);
 	assert_int_equal(test_dev->stops, 1);
+	close_rig(&rig);
+}
+
+static void test_soft_what_waits_is_cancelled_at_once(void **state)
+{
+	struct rig rig;
+	struct rig_req *held;
+	uint16_t idx = 0;
+
+	/* Longer than the test may take. */
+	rig_timeout_ms = 3600000;
+	open_rig(&rig, "waiting", NULL);
+	rig_timeout_ms = 0;
+	rig_start(&rig, RIG_EVENT_IDX);
+	held = send_held(&rig, 0);
+	assert_int_equal(rig_lane(&rig, rig_do_stop, &idx), 0);
+	rig_collect(&rig, 0);
+	assert_true(held->done);
+	assert_int_equal(held->len, 0);
 	close_rig(&rig);
 }
 
@@ -1353,6 +1375,7 @@ int main(void)
 		cmocka_unit_test(test_soft_large_bursts),
 		cmocka_unit_test(test_soft_stop_drains),
 		cmocka_unit_test(test_soft_stop_cancels_in_the_end),
+		cmocka_unit_test(test_soft_what_waits_is_cancelled_at_once),
 		cmocka_unit_test(test_soft_reset_drops),
 		cmocka_unit_test(test_soft_inflight_log_has_to_fit),
 		cmocka_unit_test(test_soft_start_needs_all_queues),

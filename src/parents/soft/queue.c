@@ -299,8 +299,8 @@ static void vq_drain(struct vdpa_soft_vq *vq, bool drop)
 	vq->drained = false;
 	pthread_mutex_unlock(&vq->soft->lock);
 	worker_call(vq->thread, hold_call, vq);
-	if (drop)
-		vq_cancel(vq, true);
+	if (drop || (vq->cls->flags & VDPA_SOFT_F_WAITS))
+		vq_cancel(vq, drop);
 	if (!wait_drained(vq, ms))
 		return;
 	/* Errors are better than a device that hangs. */

@@ -460,7 +460,7 @@ VDPA_API int vdpa_soft_vq_watch(struct vdpa_soft_vq *vq, int fd, void (*fn)(void
 	watch->watch = LOOP_WATCH_INIT(watch_ready);
 	watch->fn = fn;
 	watch->arg = arg;
-	err = loop_watch_add(worker_loop(vq->thread), &watch->watch, fd, EPOLLIN);
+	err = loop_watch_add(worker_loop(vq->thread), &watch->watch, fd, EPOLLIN | EPOLLET);
 	if (err) {
 		free(watch);
 		return err;
