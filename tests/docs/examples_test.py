@@ -4,7 +4,7 @@
 A block between .EX and .EE that a comment `.\\" example` precedes is run.  Lines that begin with "$ "
 are commands for a shell (a command goes on while a quote is open); lines after one are its output, in which "..."
 stands for anything.  Blocks of a page share a folder and a daemon.  `.\\" example background` starts its own daemon;
-`.\\" example startup` is a start-up file.
+`.\\" example startup` is a start-up file, `.\\" example c NAME` a program.
 """
 import os
 import re
@@ -29,7 +29,7 @@ def blocks(page):
     """(kind, lines) of each marked block."""
     with open(os.path.join(TOP, "man", page), encoding="utf-8") as f:
         text = f.read()
-    found = re.findall(r'^\.\\" (example[a-z ]*)\n\.EX\n(.*?)^\.EE$', text, re.M | re.S)
+    found = re.findall(r'^\.\\" (example[a-z. ]*)\n\.EX\n(.*?)^\.EE$', text, re.M | re.S)
     return [(kind, [plain(line) for line in body.splitlines()]) for kind, body in found]
 
 
@@ -149,5 +149,33 @@ def json_rpc(scratch):
     daemon.stop()
 
 
+def parent_page(scratch):
+    """vdpa-parent.7: the class compiles without a warning, and hands out what is written."""
+    files = {kind.split()[-1]: lines for kind, lines in blocks("vdpa-parent.7")
+             if kind.startswith("example c ")}
+    equal(list(files), ["feed.c"])
+    for name, lines in files.items():
+        scratch.write(name, "\n".join(lines) + "\n")
+    (commands_shown,) = [steps(lines) for kind, lines in blocks("vdpa-parent.7")
+                         if kind == "example parent"]
+    env = {"CPATH": os.path.join(TOP, "include")}
+    daemon = None
+    for command, expected in commands_shown:
+        if command.startswith("uvdpad"):
+            equal(command, "uvdpad --run-dir ./run --load ./feed.so &")
+            daemon = scratch.daemon("--run-dir", "./run", "--load", "./feed.so")
+            continue
+        got = shell(scratch, command.replace("cc ", "cc -Wall -Wextra -Wno-unused-parameter -Werror "), env)
+        check(matches(got, expected), f"{command}\ngave {got!r}")
+    with open(scratch.path("entropy"), "wb", buffering=0) as fifo:
+        fifo.write(b"\x01\x23\x45")
+        ask = os.path.join(os.environ["UVDPA_BUILD"], "tests/examples/ask")
+        done = subprocess.run([ask, scratch.path("run/dev/rng0/vhost.sock"), "16"],
+                              capture_output=True, text=True, timeout=TIMEOUT, check=False)
+    equal((done.stdout, done.stderr), ("012345\n", ""))
+    daemon.stop()
+
+
 if __name__ == "__main__":
-    main({case.__name__: case for case in (tool, startup_file, daemon_page, commands, json_rpc)})
+    main({case.__name__: case for case in (tool, startup_file, daemon_page, commands, json_rpc,
+                                             parent_page)})
