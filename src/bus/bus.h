@@ -24,9 +24,9 @@ uint32_t bus_timeout_ms(const struct vdpa_bus *bus);
 struct vdpa_worker *vdpa_worker_pick_name(struct vdpa_bus *bus, const char *name);
 
 /*
- * A client went away without a reset of its driver's: reset the device, but what it has learned (the
- * config space that the driver wrote, the class's state) stays, since a client that comes back does
- * not write it again.  Lane.
+ * A client went away without a reset of its driver's: reset the device, but what it has learned
+ * (the config space that the driver wrote, the class's state) stays, since a client that comes back
+ * does not write it again.  Lane.
  */
 void bus_end_session(struct vdpa_device *vdev);
 

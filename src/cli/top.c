@@ -23,14 +23,14 @@ static uint64_t now_ns(void)
 	return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
 }
 
-/* 1234567 to "1.18M": four digits at most. */
-static void human(double value, char buf[16])
+/* 1234567 to "1.23M", bytes to "1.18M": four digits at most. */
+static void human(double value, bool bytes, char buf[16])
 {
 	static const char units[] = " KMGTP";
 	size_t unit = 0;
 
 	while (value >= 1000 && units[unit + 1]) {
-		value /= 1024;
+		value /= bytes ? 1024 : 1000;
 		unit++;
 	}
 	if (!unit)
@@ -117,7 +117,8 @@ static void print_table(const json_t *table, bool tty, bool first)
 			printf("%-20.20s %5" JSON_INTEGER_FORMAT, name,
 			       json_integer_value(json_object_get(row, "qidx")));
 			for (c = 0; c < ARRAY_SIZE(counters); c++) {
-				human(json_real_value(json_object_get(row, counters[c])), text);
+				human(json_real_value(json_object_get(row, counters[c])),
+				      !strncmp(counters[c], "bytes", 5), text);
 				printf(" %*s", c + 1 < ARRAY_SIZE(counters) ? 8 : 7, text);
 			}
 			putchar('\n');
