@@ -149,8 +149,11 @@ int vdpa_vq_start(struct vdpa_vq *vq, const struct vdpa_vq_config *cfg, struct v
 
 /**
  * Publish, stop, and drop the references on map and log.  The call that may be due comes with the
- * first vdpa_vq_publish() after the next start; so publish before.  Elements that were taken and
- * not completed stay in the in-flight log; without one they are lost to the driver, so drain first.
+ * first vdpa_vq_publish() after the next start; so publish before.
+ *
+ * Elements that were taken and not completed stay in the in-flight log; those of an in-order ring
+ * are taken again when it starts from `state`; without either they are lost to the driver, so drain
+ * first.  To complete them after stop has no effect; after the next start it is forbidden.
  *
  * @param state  where the queue stands: to start it again there.  May be NULL.
  */

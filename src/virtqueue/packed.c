@@ -59,6 +59,11 @@ void packed_stop(const struct vdpa_vq *vq, struct vdpa_vq_state *state)
 	state->packed_ring.last_used_idx = r->last_used;
 	state->packed_ring.last_avail_counter = r->avail_marks == RING_DESC_F_AVAIL;
 	state->packed_ring.last_used_counter = r->used_marks != 0;
+	/* In order what is under way can be taken again: nothing was written over it. */
+	if (vq->in_order && !vq->inflight) {
+		state->packed_ring.last_avail_idx = r->last_used;
+		state->packed_ring.last_avail_counter = state->packed_ring.last_used_counter;
+	}
 }
 
 bool packed_pending(struct vdpa_vq *vq)

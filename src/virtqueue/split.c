@@ -32,7 +32,9 @@ int split_start(struct vdpa_vq *vq, struct vdpa_extack *ack)
 
 void split_stop(const struct vdpa_vq *vq, struct vdpa_vq_state *state)
 {
-	state->split.avail_index = vq->split.last_avail;
+	/* In order what is under way can be taken again: it is the last of what was taken. */
+	state->split.avail_index =
+		vq->in_order && !vq->inflight ? vq->split.used_idx : vq->split.last_avail;
 }
 
 /* Look for entries behind those we know of.  Returns 0, 1, or -EPROTO. */

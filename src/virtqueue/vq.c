@@ -344,6 +344,8 @@ static bool complete_in_order(struct vdpa_vq *vq, struct vdpa_vq_elem *elem)
 
 VDPA_API bool vdpa_vq_complete(struct vdpa_vq *vq, struct vdpa_vq_elem *elem, uint32_t len)
 {
+	if (unlikely(!vq->started))
+		return true;
 	elem->used_len = len < elem->in_len ? len : elem->in_len;
 	if (unlikely(vq->in_order))
 		return complete_in_order(vq, elem);

@@ -568,6 +568,202 @@ static void test_drvq_split_enable_call_looks_again(void **state)
 	pair_free(&d.p);
 }
 
+/* A packed ring whose device is the test. */
+struct packed_dev {
+	struct pair p;
+	struct vring_packed_desc *ring;
+	struct vring_packed_desc_event *driver, *device;
+	int cookies[8];
+};
+
+static void packed_dev_init(struct packed_dev *d, uint64_t features, uint32_t offered)
+{
+	uint64_t desc, driver, device;
+
+	pair_init(&d->p, 5, features | RING_F_PACKED, 0);
+	vdpa_drvq_areas(d->p.drvq, &desc, &driver, &device);
+	d->ring = (void *)pair_hva(&d->p, desc);
+	d->driver = (void *)pair_hva(&d->p, driver);
+	d->device = (void *)pair_hva(&d->p, device);
+	for (uint32_t i = 0; i < offered; i++) {
+		struct vdpa_drvq_sg sg = some_sg(&d->p, 16);
+
+		assert_int_equal(vdpa_drvq_add(d->p.drvq, &sg, 0, 1, &d->cookies[i]), 0);
+	}
+	vdpa_drvq_publish(d->p.drvq);
+}
+
+static void packed_dev_use(struct packed_dev *d, uint16_t at, uint16_t id, uint32_t len,
+			   uint16_t flags)
+{
+	d->ring[at].id = htole16(id);
+	d->ring[at].len = htole32(len);
+	ring_store16_release(&d->ring[at].flags, flags);
+}
+
+static void packed_dev_expect_broken(struct packed_dev *d, const char *why)
+{
+	uint32_t len;
+
+	assert_null(vdpa_drvq_get(d->p.drvq, &len));
+	assert_non_null(vdpa_drvq_broken(d->p.drvq));
+	if (!strstr(vdpa_drvq_broken(d->p.drvq), why))
+		fail_msg("broken because '%s', not '%s'", vdpa_drvq_broken(d->p.drvq), why);
+	assert_null(vdpa_drvq_get(d->p.drvq, &len));
+	assert_false(vdpa_drvq_enable_call(d->p.drvq));
+	pair_free(&d->p);
+}
+
+#define USED  RING_DESC_F_MARKS
+#define WRITE VRING_DESC_F_WRITE
+
+static void test_drvq_packed_publishes_a_batch_by_its_first_slot(void **state)
+{
+	struct vdpa_drvq_sg sg[2];
+	struct packed_dev d;
+
+	packed_dev_init(&d, 0, 0);
+	sg[0] = sg[1] = some_sg(&d.p, 8);
+	assert_int_equal(vdpa_drvq_add(d.p.drvq, sg, 1, 1, &d), 0);
+	assert_int_equal(vdpa_drvq_add(d.p.drvq, sg, 1, 0, &d), 0);
+	assert_int_equal(ring_load16(&d.ring[0].flags), 0);
+	assert_int_equal(ring_load16(&d.ring[1].flags), WRITE | RING_DESC_F_AVAIL);
+	assert_int_equal(ring_load16(&d.ring[2].flags), RING_DESC_F_AVAIL);
+	assert_true(vdpa_drvq_publish(d.p.drvq));
+	assert_int_equal(ring_load16(&d.ring[0].flags), VRING_DESC_F_NEXT | RING_DESC_F_AVAIL);
+	assert_false(vdpa_drvq_publish(d.p.drvq));
+	pair_free(&d.p);
+}
+
+static void test_drvq_packed_rejects_ids_that_are_not_offered(void **state)
+{
+	struct packed_dev d;
+	uint32_t len;
+
+	packed_dev_init(&d, 0, 3);
+	packed_dev_use(&d, 0, 5, 0, USED);
+	packed_dev_expect_broken(&d, "id 5");
+	packed_dev_init(&d, 0, 3);
+	packed_dev_use(&d, 0, 3, 0, USED);
+	packed_dev_expect_broken(&d, "id 3");
+	packed_dev_init(&d, 0, 3);
+	packed_dev_use(&d, 0, 1, 0, USED);
+	packed_dev_use(&d, 1, 1, 0, USED);
+	assert_ptr_equal(vdpa_drvq_get(d.p.drvq, &len), &d.cookies[1]);
+	packed_dev_expect_broken(&d, "id 1");
+}
+
+static void test_drvq_packed_length_counts_where_something_was_written(void **state)
+{
+	struct packed_dev d;
+	uint32_t len;
+
+	packed_dev_init(&d, 0, 3);
+	packed_dev_use(&d, 0, 2, 7, USED | WRITE);
+	packed_dev_use(&d, 1, 0, 7, USED);
+	packed_dev_use(&d, 2, 1, UINT32_MAX, USED | WRITE);
+	assert_ptr_equal(vdpa_drvq_get(d.p.drvq, &len), &d.cookies[2]);
+	assert_int_equal(len, 7);
+	assert_ptr_equal(vdpa_drvq_get(d.p.drvq, &len), &d.cookies[0]);
+	assert_int_equal(len, 0);
+	assert_ptr_equal(vdpa_drvq_get(d.p.drvq, &len), &d.cookies[1]);
+	assert_int_equal(len, 16);
+	assert_null(vdpa_drvq_get(d.p.drvq, &len));
+	pair_free(&d.p);
+}
+
+static void test_drvq_packed_in_order_batch(void **state)
+{
+	struct packed_dev d;
+	uint32_t len;
+
+	/* One descriptor stands for the first three, the next for itself, the last for itself. */
+	packed_dev_init(&d, RING_F_IN_ORDER, 5);
+	packed_dev_use(&d, 0, 2, 5, USED | WRITE);
+	for (int i = 0; i < 3; i++) {
+		assert_ptr_equal(vdpa_drvq_get(d.p.drvq, &len), &d.cookies[i]);
+		assert_int_equal(len, i < 2 ? 16 : 5);
+	}
+	assert_null(vdpa_drvq_get(d.p.drvq, &len));
+	packed_dev_use(&d, 3, 4, 6, USED | WRITE);
+	assert_true(vdpa_drvq_enable_call(d.p.drvq));
+	assert_ptr_equal(vdpa_drvq_get(d.p.drvq, &len), &d.cookies[3]);
+	assert_true(vdpa_drvq_enable_call(d.p.drvq)); /* the rest of the batch */
+	assert_ptr_equal(vdpa_drvq_get(d.p.drvq, &len), &d.cookies[4]);
+	assert_int_equal(len, 6);
+	assert_null(vdpa_drvq_get(d.p.drvq, &len));
+	assert_int_equal(vdpa_drvq_free_slots(d.p.drvq), 5);
+
+	/* In the next lap used is the other way round. */
+	for (int i = 0; i < 2; i++) {
+		struct vdpa_drvq_sg sg = some_sg(&d.p, 16);
+
+		assert_int_equal(vdpa_drvq_add(d.p.drvq, &sg, 0, 1, &d.cookies[i]), 0);
+	}
+	vdpa_drvq_publish(d.p.drvq);
+	packed_dev_use(&d, 0, 1, 5, WRITE);
+	assert_ptr_equal(vdpa_drvq_get(d.p.drvq, &len), &d.cookies[0]);
+	assert_ptr_equal(vdpa_drvq_get(d.p.drvq, &len), &d.cookies[1]);
+	pair_free(&d.p);
+
+	packed_dev_init(&d, RING_F_IN_ORDER, 3);
+	packed_dev_use(&d, 0, 4, 5, USED | WRITE);
+	packed_dev_expect_broken(&d, "id 4");
+}
+
+static void test_drvq_packed_kick_suppression(void **state)
+{
+	struct packed_dev d;
+	uint32_t len;
+
+	/* For each slot of two laps: single requests kick exactly when that slot is made available.
+	 */
+	for (int want = 0; want < 10; want++) {
+		struct vdpa_drvq_sg sg;
+
+		packed_dev_init(&d, RING_F_EVENT_IDX, 0);
+		sg = some_sg(&d.p, 16);
+		ring_store16(&d.device->off_wrap, (uint16_t)(want % 5 | (want < 5) << 15));
+		ring_store16(&d.device->flags, VRING_PACKED_EVENT_FLAG_DESC);
+		for (int i = 0; i < 10; i++) {
+			assert_int_equal(vdpa_drvq_add(d.p.drvq, &sg, 1, 0, &d), 0);
+			assert_int_equal(vdpa_drvq_publish(d.p.drvq), i == want);
+			packed_dev_use(&d, (uint16_t)(i % 5), 0, 0, i < 5 ? USED : 0);
+			assert_non_null(vdpa_drvq_get(d.p.drvq, &len));
+		}
+		ring_store16(&d.device->flags, VRING_PACKED_EVENT_FLAG_DISABLE);
+		assert_int_equal(vdpa_drvq_add(d.p.drvq, &sg, 1, 0, &d), 0);
+		assert_false(vdpa_drvq_publish(d.p.drvq));
+		ring_store16(&d.device->flags, VRING_PACKED_EVENT_FLAG_ENABLE);
+		assert_int_equal(vdpa_drvq_add(d.p.drvq, &sg, 1, 0, &d), 0);
+		assert_true(vdpa_drvq_publish(d.p.drvq));
+		pair_free(&d.p);
+	}
+}
+
+static void test_drvq_packed_enable_call_looks_again(void **state)
+{
+	struct packed_dev d;
+	uint32_t len;
+
+	packed_dev_init(&d, 0, 2);
+	vdpa_drvq_disable_call(d.p.drvq);
+	assert_int_equal(ring_load16(&d.driver->flags), VRING_PACKED_EVENT_FLAG_DISABLE);
+	assert_false(vdpa_drvq_enable_call(d.p.drvq));
+	assert_int_equal(ring_load16(&d.driver->flags), VRING_PACKED_EVENT_FLAG_ENABLE);
+	packed_dev_use(&d, 0, 0, 0, USED);
+	assert_true(vdpa_drvq_enable_call(d.p.drvq));
+	pair_free(&d.p);
+
+	packed_dev_init(&d, RING_F_EVENT_IDX, 2);
+	packed_dev_use(&d, 0, 0, 0, USED);
+	assert_non_null(vdpa_drvq_get(d.p.drvq, &len));
+	assert_false(vdpa_drvq_enable_call(d.p.drvq));
+	assert_int_equal(ring_load16(&d.driver->flags), VRING_PACKED_EVENT_FLAG_DESC);
+	assert_int_equal(ring_load16(&d.driver->off_wrap), 0x8001);
+	pair_free(&d.p);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -586,6 +782,12 @@ int main(void)
 		cmocka_unit_test(test_drvq_split_in_order_uses_descriptors_in_order),
 		cmocka_unit_test(test_drvq_split_kick_suppression),
 		cmocka_unit_test(test_drvq_split_enable_call_looks_again),
+		cmocka_unit_test(test_drvq_packed_publishes_a_batch_by_its_first_slot),
+		cmocka_unit_test(test_drvq_packed_rejects_ids_that_are_not_offered),
+		cmocka_unit_test(test_drvq_packed_length_counts_where_something_was_written),
+		cmocka_unit_test(test_drvq_packed_in_order_batch),
+		cmocka_unit_test(test_drvq_packed_kick_suppression),
+		cmocka_unit_test(test_drvq_packed_enable_call_looks_again),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -539,6 +539,37 @@ static void test_packed_in_order_holds_back(void **state)
 	env_free(&env);
 }
 
+static void test_packed_in_order_stop_takes_nothing_away(void **state)
+{
+	struct vdpa_vq_elem elems[4];
+	struct vq_env env;
+
+	begin(&env, 3, RING_F_IN_ORDER);
+	for (uint16_t i = 0; i < 4; i++) {
+		vdpa_vq_elem_init(&elems[i]);
+		env_packed(&env, ENV_DATA, 8, WRITE, i + 40);
+		assert_int_equal(vdpa_vq_pop(env.vq, &elems[i]), 1);
+		if (i)
+			continue;
+		assert_true(vdpa_vq_complete(env.vq, &elems[0], 1));
+		vdpa_vq_publish(env.vq);
+	}
+	vdpa_vq_stop(env.vq, &env.cfg.state);
+	assert_int_equal(env.cfg.state.packed_ring.last_avail_idx, 1);
+	assert_true(env.cfg.state.packed_ring.last_avail_counter);
+	env_start(&env);
+	for (uint16_t i = 1; i < 4; i++) {
+		assert_int_equal(vdpa_vq_pop(env.vq, &elems[i]), 1);
+		assert_int_equal(elems[i].id, i + 40);
+		assert_true(vdpa_vq_complete(env.vq, &elems[i], 1));
+	}
+	vdpa_vq_publish(env.vq);
+	assert_int_equal(marks_of(&env, 1), RING_DESC_F_MARKS);
+	assert_int_equal(marks_of(&env, 2), RING_DESC_F_MARKS);
+	assert_int_equal(marks_of(&env, 0), 0);
+	env_free(&env);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -568,6 +599,7 @@ int main(void)
 		cmocka_unit_test(test_packed_enable_kick_looks_again),
 		cmocka_unit_test(test_packed_enable_kick_sets_the_slot),
 		cmocka_unit_test(test_packed_in_order_holds_back),
+		cmocka_unit_test(test_packed_in_order_stop_takes_nothing_away),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

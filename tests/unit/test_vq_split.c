@@ -1088,6 +1088,32 @@ static void test_split_in_order_holds_back(void **state)
 	env_free(&env);
 }
 
+static void test_split_in_order_stop_takes_nothing_away(void **state)
+{
+	struct vdpa_vq_elem elems[3];
+	struct vq_env env;
+
+	begin(&env, 4, RING_F_IN_ORDER);
+	for (uint16_t i = 0; i < 3; i++) {
+		env_desc(&env, ENV_IOVA, i, ENV_DATA + i, 8, WRITE, 0);
+		env_offer(&env, i);
+		vdpa_vq_elem_init(&elems[i]);
+		assert_int_equal(vdpa_vq_pop(env.vq, &elems[i]), 1);
+	}
+	assert_false(vdpa_vq_complete(env.vq, &elems[1], 1));
+	assert_true(vdpa_vq_complete(env.vq, &elems[0], 1));
+	vdpa_vq_stop(env.vq, &env.cfg.state);
+	assert_int_equal(ring_load16(&used_of(&env)->idx), 2); /* stop publishes */
+	assert_int_equal(env.cfg.state.split.avail_index, 2);
+	assert_true(vdpa_vq_complete(env.vq, &elems[2], 1)); /* too late */
+	env_start(&env);
+	assert_true(vdpa_vq_publish(env.vq)); /* the call that was due */
+	assert_int_equal(vdpa_vq_pop(env.vq, &env.elem), 1);
+	assert_int_equal(env.elem.id, 2);
+	assert_int_equal(vdpa_vq_pop(env.vq, &env.elem), 0);
+	env_free(&env);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -1140,6 +1166,7 @@ int main(void)
 		cmocka_unit_test(test_split_enable_kick_looks_again),
 		cmocka_unit_test(test_split_enable_kick_sets_the_event_index),
 		cmocka_unit_test(test_split_in_order_holds_back),
+		cmocka_unit_test(test_split_in_order_stop_takes_nothing_away),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -355,7 +355,9 @@ int soft_vq_begin(struct vdpa_soft_vq *vq, struct vdpa_extack *ack)
 	int err = 0;
 
 	vq->hold = vq->taken = 0;
-	vq->dirty = vq->wants_call = vq->call_lost = vq->miss_told = false;
+	vq->wants_call = vq->call_lost = vq->miss_told = false;
+	/* The first poll publishes: whoever used the in-flight log before us may owe a call. */
+	vq->dirty = true;
 	vq->idle_ns = 0;
 	/* One more than now: the map is looked through once. */
 	vq->losses = sigbus_count() - 1;
