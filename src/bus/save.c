@@ -146,27 +146,29 @@ VDPA_API int vdpa_device_save(struct vdpa_device *vdev, uint32_t parts, struct v
 /* ---- load */
 
 /* Only where it differs: what is read-only is equal, or the device's own business. */
-static void load_config(struct vdpa_device *vdev, const struct vdpa_state *state, uint8_t *now)
+static int load_config(struct vdpa_device *vdev, const struct vdpa_state *state)
 {
-	uint32_t i = 0, end;
+	uint32_t i = 0, end, len = state->config_len;
+	uint8_t *now vdpa_cleanup(freep) = calloc(1, len ? len : 1);
+	int err;
 
-	while (i < state->config_len) {
-		if (now[i] == state->config[i]) {
-			i++;
-			continue;
-		}
-		for (end = i; end < state->config_len && now[end] != state->config[end]; end++)
+	if (!now)
+		return -ENOMEM;
+	err = vdpa_get_config(vdev, 0, now, len);
+	while (!err && i < len) {
+		for (end = i; end < len && now[end] != state->config[end]; end++)
 			;
-		vdpa_set_config(vdev, i, state->config + i, end - i, NULL);
-		i = end;
+		if (end > i)
+			vdpa_set_config(vdev, i, state->config + i, end - i, NULL);
+		i = end + 1;
 	}
+	return err;
 }
 
 static int load_device(struct vdpa_device *vdev, const struct vdpa_state *state,
 		       struct vdpa_extack *ack)
 {
 	const struct vdpa_config_ops *ops = &priv_of(vdev)->ops;
-	uint8_t *now vdpa_cleanup(freep) = NULL;
 	int err;
 
 	if (state->config_len != vdpa_get_config_size(vdev))
@@ -174,19 +176,12 @@ static int load_device(struct vdpa_device *vdev, const struct vdpa_state *state,
 			ack, -EINVAL,
 			"the record has a config space of %u bytes, the device one of %zu",
 			state->config_len, vdpa_get_config_size(vdev));
-	now = calloc(1, state->config_len ? state->config_len : 1);
-	if (!now)
-		return -ENOMEM;
-	if (ops->load && state->blob) {
-		err = ops->load(vdev, state->blob, ack);
-		return err ? vdpa_extack_set(ack, err,
-					     "the device refuses its part of the record: %s",
-					     vdpa_extack_text(NULL, err))
-			   : 0;
-	}
-	if (ops->set_config && !vdpa_get_config(vdev, 0, now, state->config_len))
-		load_config(vdev, state, now);
-	return 0;
+	if (!ops->load || !state->blob)
+		return ops->set_config ? load_config(vdev, state) : 0;
+	err = ops->load(vdev, state->blob, ack);
+	return err ? vdpa_extack_set(ack, err, "the device refuses its part of the record: %s",
+				     vdpa_extack_text(NULL, err))
+		   : 0;
 }
 
 static int check_session(struct vdpa_device *vdev, const struct vdpa_state *state,

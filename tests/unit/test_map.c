@@ -9,6 +9,7 @@
 #include <cmocka.h>
 
 #include "bus_env.h"
+#include "fail_alloc.h"
 
 #define PAGE 4096UL
 
@@ -121,6 +122,22 @@ static void lane_difference(struct vdpa_device *vdev, void *arg)
 	assert_int_equal(vdpa_set_map(vdev, 1, NULL, NULL), -EINVAL);
 }
 
+static void lane_no_memory_to_reset(struct vdpa_device *vdev, void *arg)
+{
+	struct maps *maps = arg;
+
+	assert_int_equal(set(maps, vdev, "13", NULL), 0);
+	fail_alloc_nth(1);
+	assert_int_equal(vdpa_reset_map(vdev, 0), -ENOMEM);
+	assert_true(fail_alloc_done());
+	assert_int_equal(vdpa_reset_map(vdev, 0), 0);
+}
+
+static void test_map_reset_out_of_memory(void **state)
+{
+	with_device(state, &fake_ops, lane_no_memory_to_reset);
+}
+
 static void test_map_difference(void **state)
 {
 	struct vdpa_config_ops ops = fake_ops;
@@ -188,6 +205,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		MAP_TEST(test_map_difference),
 		MAP_TEST(test_map_whole_table),
+		MAP_TEST(test_map_reset_out_of_memory),
 		MAP_TEST(test_map_by_nobody),
 		MAP_TEST(test_map_refused),
 	};

@@ -12,6 +12,7 @@
 #include <cmocka.h>
 
 #include "bus/blob.h"
+#include "bus/bus.h"
 #include "bus_env.h"
 #include "fail_alloc.h"
 
@@ -336,6 +337,44 @@ static void lane_load_refused(struct vdpa_device *vdev, void *arg)
 	assert_false(vdpa_get_vq_ready(vdev, 1));
 }
 
+/* Each allocation fails once; what was saved or loaded half is given back. */
+static void lane_out_of_memory(struct vdpa_device *vdev, void *arg)
+{
+	const uint32_t both = VDPA_STATE_DEVICE | VDPA_STATE_SESSION;
+	struct vdpa_state now;
+	struct session *s = arg;
+	bool failed = true;
+	int err;
+
+	for (unsigned int n = 1; failed; n++) {
+		fail_alloc_nth(n);
+		err = vdpa_device_save(vdev, both, &now, NULL);
+		failed = fail_alloc_done();
+		assert_int_equal(err, failed ? -ENOMEM : 0);
+	}
+	failed = true;
+	for (unsigned int n = 1; failed; n++) {
+		fail_alloc_nth(n);
+		err = vdpa_device_load(vdev, both, &now, NULL);
+		failed = fail_alloc_done();
+		/* An event that finds no memory is lost, no more. */
+		assert_true(!err || (failed && err == -ENOMEM));
+	}
+	assert_int_equal(fake_of(vdev)->status, STATUS_OK);
+	vdpa_state_clear(&now);
+	/* The device is reset all the same when there is no memory to keep anything in. */
+	failed = true;
+	for (unsigned int n = 1; failed; n++) {
+		fail_alloc_nth(n);
+		bus_end_session(vdev);
+		failed = fail_alloc_done();
+		assert_int_equal(fake_of(vdev)->status, 0);
+		assert_true(fake_of(vdev)->learned == 5 || (failed && !fake_of(vdev)->learned));
+		fake_of(vdev)->learned = 5;
+	}
+	assert_non_null(strstr(s->env->log, "disk0: the state of the device is not saved: "));
+}
+
 static void test_state_of_a_session(void **state)
 {
 	struct session s = {.env = *state};
@@ -363,6 +402,8 @@ static void test_state_of_a_session(void **state)
 	assert_true(s.state.regions[1].offset == s.state.regions[0].offset + 4096);
 	assert_int_equal(s.state.regions[1].fd_slot, 0);
 
+	env_on_lane(vdev, lane_load, &s);
+	env_on_lane(vdev, lane_out_of_memory, &s);
 	env_on_lane(vdev, lane_load, &s);
 	env_on_lane(vdev, lane_load_refused, &s);
 	vdpa_state_clear(&s.state);
