@@ -13,6 +13,9 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 
+#include "drivers/vhost_user/session.h"
+#include "fail_alloc.h"
+#include "fail_syscall.h"
 #include "virtqueue/inflight.h"
 
 #define PACKED    BIT_ULL(VIRTIO_F_RING_PACKED)
@@ -586,6 +589,126 @@ static void test_memory_ring_outside_of_it(void **state)
 	env_disconnect(&g);
 }
 
+/* ---- out of memory, out of descriptors
+ *
+ * The session without its socket and its lane, so that what fails is what this thread does.
+ */
+
+struct alone {
+	struct vhu_session s;
+	int pair[2];
+	int memfd, event;
+};
+
+/* Returns what the session says of a message; its answer is dropped. */
+static int feed(struct alone *a, uint32_t request, const void *payload, uint32_t size, int fd)
+{
+	struct vu_msg *msg = &a->s.msg;
+	struct vdpa_extack ack = {0};
+	char answer[8192];
+	int err;
+
+	msg->hdr = (struct vu_hdr){request, VU_FLAG_VERSION, size};
+	memcpy(&msg->payload, payload, size);
+	if (fd >= 0) {
+		msg->fds[0] = dup(fd);
+		msg->num_fds = 1;
+	}
+	err = vhu_session_handle(&a->s, &ack);
+	vu_msg_clear(msg);
+	while (recv(a->pair[1], answer, sizeof(answer), MSG_DONTWAIT) > 0)
+		;
+	return err;
+}
+
+/* A session from its start to a ring that runs; ends at the first failure. */
+static int whole_session(struct alone *a)
+{
+	const uint64_t protocol = VHU_PROTOCOL_FEATURES & ~REPLY_ACK, idx = 0;
+	const uint64_t features =
+		BIT_ULL(VIRTIO_F_VERSION_1) | PACKED | BIT_ULL(VU_F_PROTOCOL_FEATURES);
+	const struct vu_mem_table table = {
+		.num = 1, .regions = {{.gpa = ENV_GPA, .size = ENV_MEM / 2, .uaddr = ENV_UADDR}}};
+	const struct vu_mem_reg more = {.region = {.gpa = ENV_GPA + ENV_MEM / 2,
+						   .size = ENV_MEM / 2,
+						   .uaddr = ENV_UADDR + ENV_MEM / 2,
+						   .offset = ENV_MEM / 2}};
+	const struct vu_log log = {.size = 65536};
+	const struct vu_inflight in = {.num_queues = 1, .queue_size = ENV_NUM};
+	const struct vu_vring_state num = {0, ENV_NUM}, base = {0, 0x80008000}, on = {0, 1};
+	const struct vu_vring_addr addr = {
+		.desc = ENV_UADDR, .avail = ENV_UADDR + 0x2000, .used = ENV_UADDR + 0x3000};
+	const struct {
+		uint32_t request;
+		const void *payload;
+		uint32_t size;
+		int fd;
+	} steps[] = {
+		{VU_SET_PROTOCOL_FEATURES, &protocol, 8, -1},
+		{VU_SET_FEATURES, &features, 8, -1},
+		{VU_SET_MEM_TABLE, &table, VU_TABLE_HDR + 32, a->memfd},
+		{VU_ADD_MEM_REG, &more, sizeof(more), a->memfd},
+		{VU_SET_LOG_BASE, &log, sizeof(log), a->memfd},
+		{VU_GET_INFLIGHT_FD, &in, sizeof(in), -1},
+		{VU_SET_VRING_NUM, &num, sizeof(num), -1},
+		{VU_SET_VRING_BASE, &base, sizeof(base), -1},
+		{VU_SET_VRING_ADDR, &addr, sizeof(addr), -1},
+		{VU_SET_VRING_CALL, &idx, 8, a->event},
+		{VU_SET_VRING_KICK, &idx, 8, a->event},
+		{VU_SET_VRING_ENABLE, &on, sizeof(on), -1},
+		{VU_REM_MEM_REG, &more, sizeof(more), -1},
+	};
+	int err = 0;
+
+	vhu_session_begin(&a->s, a->pair[0]);
+	for (size_t i = 0; i < ARRAY_SIZE(steps) && !err; i++)
+		err = feed(a, steps[i].request, steps[i].payload, steps[i].size, steps[i].fd);
+	return err;
+}
+
+/* How a session does when the n-th resource is not there, for each n. */
+static void walk(struct alone *a, void (*arm)(unsigned int n), bool (*done)(void))
+{
+	unsigned int before = env_open_fds();
+	int err;
+
+	for (unsigned int n = 1;; n++) {
+		bool failed;
+
+		arm(n);
+		err = whole_session(a);
+		failed = done();
+		vhu_session_end(&a->s);
+		assert_int_equal(env_open_fds(), before);
+		if (!failed)
+			break;
+	}
+	assert_int_equal(err, 0);
+}
+
+static void test_memory_session_short_of_everything(void **state)
+{
+	struct alone a = {.memfd = memfd_create("guest", MFD_CLOEXEC), .event = env_eventfd()};
+	struct vdpa_device *vdev;
+
+	env_stop(&env);
+	assert_int_equal(env_unbind(&env, 0, NULL), 0);
+	vdev = vdpa_dev_find(env.bus, "toy0");
+	assert_int_equal(ftruncate(a.memfd, ENV_MEM), 0);
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, a.pair), 0);
+	assert_int_equal(vhu_session_init(&a.s, vdev), 0);
+	/* Workers are made when they are needed first; they stay. */
+	assert_int_equal(whole_session(&a), 0);
+	vhu_session_end(&a.s);
+	walk(&a, fail_alloc_nth, fail_alloc_done);
+	walk(&a, fail_syscall_nth, fail_syscall_done);
+	vhu_session_destroy(&a.s);
+	close(a.pair[0]);
+	close(a.pair[1]);
+	close(a.memfd);
+	close(a.event);
+}
+
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(void)
@@ -604,6 +727,7 @@ int main(void)
 		T(test_memory_what_fits_while_nothing_runs),
 		T(test_memory_refusal_is_answered),
 		T(test_memory_ring_outside_of_it),
+		T(test_memory_session_short_of_everything),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
