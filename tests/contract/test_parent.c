@@ -17,6 +17,8 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include "virtqueue/inflight.h"
+
 struct parent {
 	const char *name;
 	const struct vdpa_soft_class *const *classes; /* NULL: those of the library */
@@ -671,6 +673,35 @@ static void test_parent_logs_what_it_writes(void **state)
 	each_ring(run_dirty_log);
 }
 
+/* The log outlives the device's state: with nothing under way, all goes on where it stood. */
+static void run_inflight(struct rig *rig)
+{
+	struct vdpa_inflight_region region = {.num_queues = rig->nvqs,
+					      .queue_size = (uint16_t)rig->num};
+	bool packed = rig->features & RIG_PACKED;
+
+	if (!rig->vdev->ops->set_inflight)
+		return;
+	assert_int_equal(vdpa_mem_alloc("log", inflight_bytes(rig->nvqs, rig->num, packed),
+					&region.mem, NULL),
+			 0);
+	for (int round = 0; round < 5; round++) {
+		assert_int_equal(rig_lane(rig, rig_do_reset, NULL), 0);
+		assert_int_equal(rig_lane(rig, rig_do_reconnect, &region), 0);
+		assert_int_equal(rig_lane(rig, rig_do_driver_ok, NULL), 0);
+		serve_all(rig);
+		assert_int_equal(rig_lane(rig, rig_do_suspend, NULL), 0);
+		assert_int_equal(rig_lane(rig, rig_do_resume, NULL), 0);
+		serve_all(rig);
+	}
+	vdpa_mem_put(region.mem);
+}
+
+static void test_parent_goes_on_from_its_log(void **state)
+{
+	each_ring(run_inflight);
+}
+
 static int do_save(struct rig *rig, void *record)
 {
 	return vdpa_device_save(rig->vdev, VDPA_STATE_DEVICE | VDPA_STATE_SESSION, record,
@@ -748,6 +779,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(test_parent_moves_queues),
 		cmocka_unit_test(test_parent_counts),
 		cmocka_unit_test(test_parent_logs_what_it_writes),
+		cmocka_unit_test(test_parent_goes_on_from_its_log),
 		cmocka_unit_test(test_parent_state_record),
 	};
 

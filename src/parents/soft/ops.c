@@ -82,11 +82,34 @@ static void polled_call(void *arg)
 		worker_source_wake(&vq->src);
 }
 
+/*
+ * What notifications may go through: an eventfd or a pipe or a socket (user-mode Linux uses pipes).
+ * A file may be one of a file system that its user serves, where any call can block for ever.
+ */
+static int check_fd(int fd)
+{
+	struct stat st;
+
+	if (fd < 0)
+		return 0;
+	if (fstat(fd, &st))
+		return -errno;
+	/* Those without a kind have no inode of their own. */
+	if ((st.st_mode & S_IFMT) && !S_ISFIFO(st.st_mode) && !S_ISSOCK(st.st_mode))
+		return -EINVAL;
+	/* This end of it is ours alone.  An eventfd is shared with its flags: see signal_fd(). */
+	if (st.st_mode & S_IFMT)
+		fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK);
+	return 0;
+}
+
 static int soft_set_vq_kick(struct vdpa_device *vdev, uint16_t idx, int *fd)
 {
 	struct vdpa_soft_vq *vq = get_vq(vdev, idx);
-	int old = vq->kick, err;
+	int old = vq->kick, err = check_fd(*fd);
 
+	if (err)
+		return err;
 	if (vq->running) {
 		err = worker_set_fd(&vq->src, *fd);
 		if (err) {
@@ -108,25 +131,14 @@ static void call_call(void *arg)
 	soft_vq_call(set->vq, set->fd);
 }
 
-/*
- * A pipe that nobody empties must not block the worker; this end of it is ours alone.  (User-mode
- * Linux uses pipes.)
- */
-static void dont_block(int fd)
-{
-	struct stat st;
-
-	if (fd >= 0 && !fstat(fd, &st) && (S_ISFIFO(st.st_mode) || S_ISSOCK(st.st_mode)))
-		fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK);
-}
-
 static int soft_set_vq_call(struct vdpa_device *vdev, uint16_t idx, int *fd)
 {
 	struct vdpa_soft_vq *vq = get_vq(vdev, idx);
 	struct set_fd set = {.vq = vq, .fd = *fd};
-	int old = vq->call;
+	int old = vq->call, err = check_fd(*fd);
 
-	dont_block(*fd);
+	if (err)
+		return err;
 	soft_vq_run(vq, call_call, &set);
 	*fd = -1;
 	fd_closep(&old);
@@ -144,9 +156,10 @@ static int soft_set_vq_err(struct vdpa_device *vdev, uint16_t idx, int *fd)
 {
 	struct vdpa_soft_vq *vq = get_vq(vdev, idx);
 	struct set_fd set = {.vq = vq, .fd = *fd};
-	int old = vq->err;
+	int old = vq->err, err = check_fd(*fd);
 
-	dont_block(*fd);
+	if (err)
+		return err;
 	soft_vq_run(vq, err_call, &set);
 	*fd = -1;
 	fd_closep(&old);
