@@ -100,6 +100,8 @@ static int areas_map(struct vdpa_vq *vq, const struct vdpa_vq_config *cfg,
 	const struct area *areas = cfg->features & RING_F_PACKED ? packed : split;
 	void *hva[3];
 
+	if (!iotlb)
+		return vdpa_extack_set(ack, -EFAULT, "there is no memory map");
 	for (int i = 0; i < 3; i++) {
 		int err = area_map(&areas[i], iotlb, &hva[i], ack);
 

@@ -86,6 +86,9 @@ static void test_split_start_checks_the_mapping(void **state)
 	env.cfg.desc = ENV_IOVA + ENV_SIZE - 240; /* one descriptor too few */
 	refuse_start(&env, -EFAULT, "not mapped");
 	env.cfg.desc = ENV_IOVA;
+	env.cfg.iotlb = NULL;
+	refuse_start(&env, -EFAULT, "no memory map");
+	env.cfg.iotlb = env.iotlb;
 	env.cfg.driver = 0;
 	refuse_start(&env, -EFAULT, "not mapped");
 	env.cfg.driver = ENV_DRIVER;
@@ -694,6 +697,7 @@ static void test_split_set_map_moves_the_ring(void **state)
 	assert_int_equal(vdpa_vq_set_map(env.vq, map, &ack), -EFAULT);
 	assert_non_null(strstr(ack.msg, "descriptor area"));
 	vdpa_iotlb_put(map);
+	assert_int_equal(vdpa_vq_set_map(env.vq, NULL, NULL), -EFAULT);
 	env_offer(&env, 0);
 	pop_complete(&env, 0);
 
