@@ -1,11 +1,14 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include <errno.h>
+#include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 #include <cmocka.h>
 
@@ -105,6 +108,44 @@ static void test_mem_alloc_cannot_shrink(void **state)
 	assert_int_equal(vdpa_mem_alloc("test", 0, &bad, NULL), -EINVAL);
 	assert_int_equal(vdpa_mem_alloc("test", UINT64_MAX, &bad, NULL), -EINVAL);
 	assert_null(bad);
+	vdpa_mem_put(mem);
+}
+
+/* A descriptor opened for reading gives memory for reading. */
+static void test_mem_map_needs_the_right(void **state)
+{
+	struct vdpa_mem *mem = mem_of(PAGE), *part = NULL;
+	char path[64];
+	int fd;
+
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", vdpa_mem_fd(mem));
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	assert_int_not_equal(fd, -1);
+	assert_int_equal(vdpa_mem_map(fd, 0, PAGE, VDPA_PERM_RW, &part, NULL), -EACCES);
+	assert_null(part);
+	assert_int_equal(vdpa_mem_map(fd, 0, PAGE, VDPA_PERM_READ, &part, NULL), 0);
+	assert_int_equal(*(char *)vdpa_mem_hva(part), 0);
+	vdpa_mem_put(part);
+	close(fd);
+	vdpa_mem_put(mem);
+}
+
+static void test_mem_survives_lack_of_descriptors(void **state)
+{
+	struct vdpa_mem *mem = mem_of(PAGE), *more = NULL;
+	struct vdpa_extack ack = {0};
+	struct rlimit old, none;
+
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &old), 0);
+	none = old;
+	none.rlim_cur = 0;
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+	assert_int_equal(vdpa_mem_map(vdpa_mem_fd(mem), 0, PAGE, VDPA_PERM_RW, &more, &ack),
+			 -EINVAL); /* what F_DUPFD says when even 0 is over the limit */
+	assert_non_null(strstr(ack.msg, "cannot duplicate"));
+	assert_int_equal(vdpa_mem_alloc("test", PAGE, &more, NULL), -EMFILE);
+	assert_null(more);
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &old), 0);
 	vdpa_mem_put(mem);
 }
 
@@ -345,6 +386,8 @@ int main(void)
 		cmocka_unit_test(test_mem_map_rejects_what_the_file_has_not),
 		cmocka_unit_test(test_mem_alloc_cannot_shrink),
 		cmocka_unit_test(test_mem_counts_references),
+		cmocka_unit_test(test_mem_map_needs_the_right),
+		cmocka_unit_test(test_mem_survives_lack_of_descriptors),
 		cmocka_unit_test(test_iotlb_sorts_and_finds),
 		cmocka_unit_test(test_iotlb_rejects_wrap),
 		cmocka_unit_test(test_iotlb_rejects_what_lies_outside_its_memory),
