@@ -162,13 +162,16 @@ static int run(struct daemon *daemon, const struct options *options)
 	if (options->config && startup_run(daemon, options->config, options->keep_going) &&
 	    !options->keep_going)
 		return 1;
-	err = start_control(daemon, options, &ack);
+	/* A signal may have come meanwhile. */
+	err = daemon->stopping ? 0 : start_control(daemon, options, &ack);
 	if (err) {
 		log_line(&daemon->log, VDPA_LOG_ERROR, NULL, "%s", vdpa_extack_text(&ack, err));
 		return 1;
 	}
-	log_line(&daemon->log, VDPA_LOG_INFO, NULL, "ready in '%s'", daemon->rundir.path);
-	notify_manager("READY=1");
+	if (!daemon->stopping) {
+		log_line(&daemon->log, VDPA_LOG_INFO, NULL, "ready in '%s'", daemon->rundir.path);
+		notify_manager("READY=1");
+	}
 	while (!daemon->stopped)
 		loop_dispatch(daemon->loop, -1);
 	return 0;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/defs.h"
@@ -10,6 +11,7 @@
 struct startup {
 	struct call call;
 	bool done;
+	bool left; /* nobody waits any more */
 	int err;
 	struct vdpa_extack ack;
 };
@@ -18,18 +20,45 @@ static void startup_done(struct call *call, int err, const struct vdpa_extack *a
 {
 	struct startup *startup = container_of(call, struct startup, call);
 
+	json_decref(result);
+	if (startup->left) {
+		free(startup);
+		return;
+	}
 	startup->done = true;
 	startup->err = err;
 	if (err)
 		vdpa_extack_set(&startup->ack, err, "%s", vdpa_extack_text(ack, err));
-	json_decref(result);
 }
 
 static const struct call_ops startup_ops = {.done = startup_done};
 
+/* Runs a command to its end, or until a signal ends the daemon. */
+static int run_command(struct daemon *daemon, const struct command *cmd, const json_t *params,
+		       struct vdpa_extack *ack)
+{
+	struct startup *startup = calloc(1, sizeof(*startup));
+	int err;
+
+	if (!startup)
+		return -ENOMEM;
+	startup->call = (struct call){.ops = &startup_ops, .trusted = true};
+	methods_run(daemon, cmd, params, NULL, 0, &startup->call);
+	while (!startup->done && !daemon->stopped)
+		loop_dispatch(daemon->loop, -1);
+	if (!startup->done) {
+		startup->left = true;
+		return 0;
+	}
+	err = startup->err;
+	if (err)
+		vdpa_extack_set(ack, err, "%s", startup->ack.msg);
+	free(startup);
+	return err;
+}
+
 static int run_line(struct daemon *daemon, const struct line *line, struct vdpa_extack *ack)
 {
-	struct startup startup = {.call = {.ops = &startup_ops, .trusted = true}};
 	const struct command *cmd;
 	json_t *params = NULL;
 	size_t used;
@@ -44,13 +73,9 @@ static int run_line(struct daemon *daemon, const struct line *line, struct vdpa_
 	err = command_parse(cmd, line->words + used, line->num - used, &params, ack);
 	if (err)
 		return err;
-	methods_run(daemon, cmd, params, NULL, 0, &startup.call);
-	while (!startup.done)
-		loop_dispatch(daemon->loop, -1);
+	err = run_command(daemon, cmd, params, ack);
 	json_decref(params);
-	if (startup.err)
-		vdpa_extack_set(ack, startup.err, "%s", startup.ack.msg);
-	return startup.err;
+	return err;
 }
 
 unsigned int startup_run(struct daemon *daemon, const char *path, bool carry_on)

@@ -352,6 +352,21 @@ def startup(scratch):
     contains(d.log(), "No such file")
 
 
+def startup_interrupted(scratch):
+    """A signal while a command of the start-up file hangs: the end comes at once, and is a good one."""
+    fifo = scratch.path("fifo")
+    os.mkfifo(fifo)
+    conf = scratch.write("uvdpa.conf", f"{' '.join(ADD)}\ndev add name v1 mgmtdev void hang {fifo}\n")
+    d = scratch.daemon("--config", conf, wait=False)
+    # Opened for writing: the command has come as far as to read it.
+    writer = os.open(fifo, os.O_WRONLY)
+    d.popen.send_signal(signal.SIGTERM)
+    equal(d.wait_ready(), "STOPPING=1")
+    os.close(writer)
+    equal(d.wait(), 0, d.log())
+    equal(os.path.exists(scratch.run_dir), False)
+
+
 # ---- life and death
 
 def stopping(scratch):
@@ -734,5 +749,5 @@ if __name__ == "__main__":
     resource.setrlimit(resource.RLIMIT_NOFILE, (4096, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
     main({case.__name__: case for case in (
         columns, devices, errors, journal, records, mounts, mounts_unprivileged, help_texts, no_daemon, workers, batch, files, terminal, monitor, top, save,
-        startup, stopping, one_daemon, crash, unprivileged, other_users, deadlines, spinner,
+        startup, startup_interrupted, stopping, one_daemon, crash, unprivileged, other_users, deadlines, spinner,
         slow_clients, many_clients, completion, idle)})
