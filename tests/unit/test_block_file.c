@@ -418,6 +418,13 @@ static void test_file_flush_that_failed_is_not_forgotten(void **state)
 	set(&sync_errno, 0);
 	/* The kernel would say that all is well, for it has dropped the pages. */
 	assert_int_equal(brig_do(&rig, BLOCK_FLUSH, 0, 0, NULL, 0), -EIO);
+	assert_int_equal(block_sync(rig.block), -EIO);
+	brig_close(&rig);
+	must_open(&rig, "aio threads");
+	set(&syncs, 0);
+	assert_int_equal(block_sync(rig.block), 0);
+	assert_int_equal(brig_do(&rig, BLOCK_FLUSH, 0, 0, NULL, 0), 0);
+	assert_int_equal(get(&syncs), 1);
 	brig_close(&rig);
 }
 
@@ -764,6 +771,66 @@ static void test_file_open_survives_failing_allocations(void **state)
 	}
 }
 
+/* The n-th allocation of the worker fails, in what it is told to do. */
+struct failing {
+	struct block_rig *rig;
+	unsigned int n;
+	bool failed;
+	int err;
+	struct brig_io rio;
+};
+
+static void failing_attach(void *arg)
+{
+	struct failing *f = arg;
+
+	fail_alloc_nth(f->n);
+	f->err = block_attach(f->rig->block, f->rig->worker, f->rig->pool, &f->rig->queue, NULL);
+	f->failed = fail_alloc_done();
+}
+
+static void failing_submit(void *arg)
+{
+	struct failing *f = arg;
+
+	fail_alloc_nth(f->n);
+	f->err = block_submit(f->rig->queue, &f->rio.io);
+	f->failed = fail_alloc_done();
+}
+
+static void detach_queue(void *arg)
+{
+	struct block_rig *rig = arg;
+
+	if (rig->queue)
+		block_detach(rig->queue);
+	rig->queue = NULL;
+}
+
+static void test_file_worker_survives_failing_allocations(void **state)
+{
+	struct block_rig rig;
+	struct failing f = {.rig = &rig, .failed = true};
+
+	must_open(&rig, "");
+	for (f.n = 1; f.failed; f.n++) {
+		brig_call(&rig, detach_queue, &rig);
+		brig_call(&rig, failing_attach, &f);
+		/* Without a ring it does as well. */
+		assert_true(!f.err || (f.failed && f.err == -ENOMEM));
+	}
+	f.failed = true;
+	for (f.n = 1; f.failed; f.n++) {
+		brig_prep(&rig, &f.rio, BLOCK_WRITE_ZEROES, 0, 0, NULL, 4096);
+		brig_call(&rig, failing_submit, &f);
+		if (f.err == BLOCK_PENDING)
+			assert_int_equal(brig_wait(&f.rio), 0);
+		else
+			assert_int_equal(f.err, -ENOMEM);
+	}
+	brig_close(&rig);
+}
+
 #define TEST(f) cmocka_unit_test_setup(f, set_up)
 
 static int make_dir(void **state)
@@ -811,6 +878,7 @@ int main(void)
 		TEST(test_file_takes_a_descriptor),
 		TEST(test_file_goes_without_io_uring),
 		TEST(test_file_open_survives_failing_allocations),
+		TEST(test_file_worker_survives_failing_allocations),
 	};
 
 	return cmocka_run_group_tests(tests, make_dir, remove_dir);

@@ -59,6 +59,8 @@ static void file_show(struct block *block, struct vdpa_info *info)
 	vdpa_info_str(info, "file", file->path);
 	vdpa_info_bool(info, "direct", file->direct);
 	vdpa_info_str(info, "cache", block_cache_modes[!block->info.writeback]);
+	if (__atomic_load_n(&file->lost, __ATOMIC_RELAXED))
+		vdpa_info_bool(info, "flush-failed", true);
 	vdpa_info_str(info, "aio", block_aio_modes[file->uring ? 1 : 2]);
 }
 

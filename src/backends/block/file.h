@@ -80,6 +80,8 @@ uint64_t file_present_size(const struct file *file);
 /* file_io.c */
 int file_submit(struct block_queue *queue, struct block_io *io);
 void file_kick(struct block_queue *queue);
+/* A flush, for a lane. */
+int file_sync(struct block *block);
 /* Engines: the request has transferred res bytes, or ended with an error. */
 void file_io_result(struct block_io *io, int res);
 /* Engines: the request has ended. */
@@ -96,8 +98,6 @@ int file_io_advance(struct block_io *io, size_t num);
 bool file_io_aligned(const struct file *file, const struct block_io *io);
 
 /* file_sync.c.  Blocks.  0 or -errno. */
-int file_sync_io(const struct file *file, struct block_io *io);
-/* Put on the medium whatever has been written until now; the lane's form of a flush. */
-int file_sync(struct block *block);
+int file_sync_io(struct file *file, struct block_io *io);
 
 #endif

@@ -111,7 +111,8 @@ static void mark_synced(struct file *file, uint64_t mark, int err)
 	uint64_t old = __atomic_load_n(&file->synced, __ATOMIC_RELAXED);
 
 	if (err) {
-		if (!file->direct)
+		/* It has not begun where there was no memory or no thread. */
+		if (!file->direct && err != -ENOMEM && err != -EAGAIN)
 			__atomic_store_n(&file->lost, true, __ATOMIC_RELAXED);
 		return;
 	}
@@ -252,17 +253,34 @@ static int submit_write(struct file_queue *fq, struct block_io *io)
 	return inline_result(fq, io, num);
 }
 
-static int submit_flush(struct file_queue *fq, struct block_io *io)
+/* Is there anything that a flush has to do?  1, 0, or -errno. */
+static int begin_flush(struct file *file, struct block_io *io)
 {
-	struct file *file = fq->file;
-
 	if (flag(&file->lost))
 		return -EIO;
 	io->mark = __atomic_load_n(&file->written, __ATOMIC_ACQUIRE);
-	if (file->memory || file->block.info.readonly ||
-	    io->mark == __atomic_load_n(&file->synced, __ATOMIC_ACQUIRE))
-		return 0;
-	return start(fq, io);
+	return !file->memory && !file->block.info.readonly &&
+	       io->mark != __atomic_load_n(&file->synced, __ATOMIC_ACQUIRE);
+}
+
+static int submit_flush(struct file_queue *fq, struct block_io *io)
+{
+	int err = begin_flush(fq->file, io);
+
+	return err > 0 ? start(fq, io) : err;
+}
+
+int file_sync(struct block *block)
+{
+	struct file *file = to_file(block);
+	struct block_io io = {.op = BLOCK_FLUSH};
+	int err = begin_flush(file, &io);
+
+	if (err <= 0)
+		return err;
+	err = file_sync_io(file, &io);
+	mark_synced(file, io.mark, err);
+	return err;
 }
 
 int file_submit(struct block_queue *queue, struct block_io *io)

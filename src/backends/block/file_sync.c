@@ -140,7 +140,7 @@ static int write_zeros(const struct file *file, struct block_io *io)
 }
 
 /* A mode that turns out not to be there is not tried again. */
-static bool zero_by(const struct file *file, const bool *has, int mode, const struct block_io *io,
+static bool zero_by(const struct file *file, bool *has, int mode, const struct block_io *io,
 		    int *err)
 {
 	if (!__atomic_load_n(has, __ATOMIC_RELAXED))
@@ -148,11 +148,11 @@ static bool zero_by(const struct file *file, const bool *has, int mode, const st
 	*err = try_fallocate(file, mode, io);
 	if (*err != -EOPNOTSUPP)
 		return true;
-	__atomic_store_n((bool *)has, false, __ATOMIC_RELAXED);
+	__atomic_store_n(has, false, __ATOMIC_RELAXED);
 	return false;
 }
 
-static int sync_zero(const struct file *file, struct block_io *io)
+static int sync_zero(struct file *file, struct block_io *io)
 {
 	int err;
 
@@ -163,7 +163,7 @@ static int sync_zero(const struct file *file, struct block_io *io)
 	return write_zeros(file, io);
 }
 
-int file_sync_io(const struct file *file, struct block_io *io)
+int file_sync_io(struct file *file, struct block_io *io)
 {
 	int err;
 
@@ -183,9 +183,4 @@ int file_sync_io(const struct file *file, struct block_io *io)
 		return -EINVAL;
 	}
 	return !err && io->flags & BLOCK_FUA ? sync_flush(file) : err;
-}
-
-int file_sync(struct block *block)
-{
-	return block->info.readonly ? 0 : sync_flush(to_file(block));
 }
