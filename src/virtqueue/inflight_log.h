@@ -102,7 +102,7 @@ struct vdpa_inflight {
 	uint16_t free_head; /* num: none is free */
 	uint32_t num_free;
 	struct inflight_pos used; /* published or about to be */
-	uint16_t *next;
+	uint16_t *next; /* split: is this head under way? */
 	uint16_t *last; /* of the chain that begins here */
 };
 
