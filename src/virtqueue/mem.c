@@ -13,6 +13,10 @@
 #include "base/sigbus.h"
 #include "vdpa/iotlb.h"
 
+#ifndef FUSE_SUPER_MAGIC
+#define FUSE_SUPER_MAGIC 0x65735546
+#endif
+
 struct vdpa_mem {
 	uint32_t refs;
 	int fd;
@@ -21,19 +25,27 @@ struct vdpa_mem {
 	uint8_t *hva;
 	uint64_t len;
 	uint64_t offset;
-	bool fragile; /* its file may become shorter */
+	bool fragile; /* its file may become shorter, or have no page to give */
 	struct sigbus_range range;
 };
 
-/* Huge pages are mapped and unmapped as a whole. */
-static uint64_t mem_page_size(int fd)
+/*
+ * Huge pages are mapped and unmapped as a whole.  Who serves a FUSE file system could keep us
+ * waiting at each page.
+ */
+static int mem_page_size(int fd, uint64_t *ret, struct vdpa_extack *ack)
 {
 	struct statfs fs;
 
-	if (!fstatfs(fd, &fs) && fs.f_type == HUGETLBFS_MAGIC &&
-	    is_power_of_2((uint64_t)fs.f_bsize))
-		return (uint64_t)fs.f_bsize;
-	return (uint64_t)sysconf(_SC_PAGESIZE);
+	*ret = (uint64_t)sysconf(_SC_PAGESIZE);
+	if (fstatfs(fd, &fs))
+		return 0;
+	if (fs.f_type == FUSE_SUPER_MAGIC)
+		return vdpa_extack_set(ack, -EINVAL,
+				       "memory cannot be in a file of a FUSE file system");
+	if (fs.f_type == HUGETLBFS_MAGIC && is_power_of_2((uint64_t)fs.f_bsize))
+		*ret = (uint64_t)fs.f_bsize;
+	return 0;
 }
 
 static int mem_check(int fd, uint64_t offset, uint64_t len, struct vdpa_extack *ack)
@@ -66,6 +78,8 @@ VDPA_API int vdpa_mem_map(int fd, uint64_t offset, uint64_t len, uint32_t perm,
 	int prot = PROT_READ, seals, err;
 
 	err = mem_check(fd, offset, len, ack);
+	if (!err)
+		err = mem_page_size(fd, &page, ack);
 	if (err)
 		return err;
 
@@ -77,7 +91,6 @@ VDPA_API int vdpa_mem_map(int fd, uint64_t offset, uint64_t len, uint32_t perm,
 		return vdpa_extack_set(ack, -errno, "cannot duplicate a memory descriptor: %s",
 				       strerrordesc_np(errno));
 
-	page = mem_page_size(fd);
 	skip = offset & (page - 1);
 	mem->map_len = align_up(skip + len, page);
 	if (perm & VDPA_PERM_WRITE)
@@ -94,7 +107,9 @@ VDPA_API int vdpa_mem_map(int fd, uint64_t offset, uint64_t len, uint32_t perm,
 	mem->offset = offset;
 	mem->fd = fd_take(&own_fd);
 	seals = fcntl(mem->fd, F_GET_SEALS);
-	mem->fragile = seals < 0 || !(seals & F_SEAL_SHRINK);
+	/* Huge pages may run out at any time: nothing is reserved for us. */
+	mem->fragile =
+		seals < 0 || !(seals & F_SEAL_SHRINK) || page != (uint64_t)sysconf(_SC_PAGESIZE);
 	if (mem->fragile) {
 		mem->range.start = (uintptr_t)mem->map;
 		mem->range.len = mem->map_len;

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include <errno.h>
+#include <fcntl.h>
+#include <linux/memfd.h>
 #include <pthread.h>
 #include <setjmp.h>
 #include <signal.h>
@@ -53,6 +55,27 @@ static void test_sigbus_finds_zeroes(void **state)
 	assert_false(vdpa_mem_lost(other));
 	vdpa_mem_put(mem);
 	vdpa_mem_put(other);
+	close(fd);
+}
+
+/* A seal keeps a file from being cut, but huge pages may be missing all the same. */
+static void test_sigbus_without_huge_pages(void **state)
+{
+	const size_t huge = 2 << 20;
+	int fd = memfd_create("guest", MFD_CLOEXEC | MFD_ALLOW_SEALING | MFD_HUGETLB | MFD_HUGE_2MB);
+	struct vdpa_mem *mem;
+	volatile uint8_t *at;
+
+	if (fd < 0)
+		skip();
+	install();
+	assert_int_equal(ftruncate(fd, huge), 0);
+	assert_int_equal(fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK), 0);
+	assert_int_equal(vdpa_mem_map(fd, 0, huge, VDPA_PERM_RW, &mem, NULL), 0);
+	at = vdpa_mem_hva(mem);
+	at[0] = 1;
+	assert_int_equal(at[0], 1);
+	vdpa_mem_put(mem);
 	close(fd);
 }
 
@@ -115,6 +138,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_sigbus_finds_zeroes),
+		cmocka_unit_test(test_sigbus_without_huge_pages),
 		cmocka_unit_test(test_sigbus_on_many_threads),
 		cmocka_unit_test(test_sigbus_of_others),
 	};
