@@ -536,6 +536,34 @@ static void test_soft_reset_drops(void **state)
 	}
 }
 
+/* Who used the log before may have died between the used index and the call. */
+static void test_soft_calls_after_a_crash(void **state)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(ring_kinds); i++) {
+		struct vdpa_inflight_region region = {.num_queues = 4, .queue_size = 64};
+		struct rig rig;
+
+		open_rig(&rig, "test", four_queues);
+		rig_start(&rig, ring_kinds[i]);
+		assert_int_equal(vdpa_mem_alloc("log",
+						inflight_bytes(4, 64, ring_kinds[i] & RIG_PACKED),
+						&region.mem, NULL),
+				 0);
+		for (int round = 0; round < 2; round++) {
+			assert_int_equal(rig_lane(&rig, rig_do_reset, NULL), 0);
+			assert_int_equal(rig_lane(&rig, rig_do_reconnect, &region), 0);
+			if (rig_fd_ready(rig.vqs[0].call))
+				rig_wait_fd(rig.vqs[0].call);
+			assert_int_equal(rig_lane(&rig, rig_do_driver_ok, NULL), 0);
+			if (!round)
+				expect_echo(&rig, 0);
+		}
+		rig_wait_fd(rig.vqs[0].call);
+		vdpa_mem_put(region.mem);
+		close_rig(&rig);
+	}
+}
+
 static int do_set_inflight(struct rig *rig, void *region)
 {
 	return vdpa_set_inflight(rig->vdev, region, &rig->ack);
@@ -1382,6 +1410,7 @@ int main(void)
 		cmocka_unit_test(test_soft_stop_cancels_in_the_end),
 		cmocka_unit_test(test_soft_what_waits_is_cancelled_at_once),
 		cmocka_unit_test(test_soft_reset_drops),
+		cmocka_unit_test(test_soft_calls_after_a_crash),
 		cmocka_unit_test(test_soft_inflight_log_has_to_fit),
 		cmocka_unit_test(test_soft_start_needs_all_queues),
 		cmocka_unit_test(test_soft_ring_has_to_be_mapped),

@@ -19,11 +19,13 @@
 #include "vdpa/state.h"
 
 /* Chains that a queue takes before the next source has its turn, with one call at the end. */
-#define SOFT_BATCH   64
+#define SOFT_BATCH       64
+/* Bytes of them after which the turn ends, too: a class may copy them here and now. */
+#define SOFT_BATCH_BYTES (16u << 20)
 /* Chains after which a driver that polls sees those that are done, and both sides work. */
-#define SOFT_PUBLISH 16
+#define SOFT_PUBLISH     16
 /* Requests are allocated by this many. */
-#define SOFT_SLAB    32
+#define SOFT_SLAB        32
 
 /* Why a queue takes nothing from its ring. */
 #define SOFT_HOLD_STOPPED 1u  /* not started */

@@ -331,7 +331,7 @@ void soft_stop_all(struct vdpa_soft *soft)
 void soft_vq_reset(struct vdpa_soft_vq *vq)
 {
 	soft_vq_stop(vq, true);
-	vq->ready = vq->state_set = vq->kick_set = vq->log_used = false;
+	vq->ready = vq->state_set = vq->kick_set = vq->log_used = vq->call_lost = false;
 	fd_closep(&vq->kick);
 	fd_closep(&vq->call);
 	fd_closep(&vq->err);

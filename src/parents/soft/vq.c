@@ -242,11 +242,12 @@ static bool vq_supply(struct vdpa_soft_vq *vq)
 static bool soft_vq_poll(struct worker_source *src)
 {
 	struct vdpa_soft_vq *vq = from_source(src);
+	uint64_t bytes = 0;
 	uint32_t num = 0;
 
 	vq->polling = true;
 	vq->hold &= ~SOFT_HOLD_PARKED;
-	while (num < SOFT_BATCH && likely(!vq->hold)) {
+	while (num < SOFT_BATCH && bytes < SOFT_BATCH_BYTES && likely(!vq->hold)) {
 		struct vdpa_soft_req *req = vq->free;
 		int got;
 
@@ -263,6 +264,7 @@ static bool soft_vq_poll(struct worker_source *src)
 		}
 		vq->free = req->next;
 		vq->taken++;
+		bytes += (uint64_t)req->elem.out_len + req->elem.in_len;
 		vq->cls->handle(req);
 		/* A driver that polls goes on with these while we do the rest. */
 		if (!(++num % SOFT_PUBLISH) && vq->dirty)
@@ -355,7 +357,7 @@ int soft_vq_begin(struct vdpa_soft_vq *vq, struct vdpa_extack *ack)
 	int err = 0;
 
 	vq->hold = vq->taken = 0;
-	vq->wants_call = vq->call_lost = vq->miss_told = false;
+	vq->wants_call = vq->miss_told = false;
 	/* The first poll publishes: whoever used the in-flight log before us may owe a call. */
 	vq->dirty = true;
 	vq->idle_ns = 0;
