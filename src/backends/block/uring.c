@@ -175,6 +175,8 @@ void uring_kick(struct uring *uring)
 		return;
 	submit(uring);
 	reap(uring);
+	/* What followed from it: the rest of a request that was cut short. */
+	submit(uring);
 	if (uring->inflight && !uring->src.active && worker_poll_us(uring->src.worker))
 		worker_source_wake(&uring->src);
 }
