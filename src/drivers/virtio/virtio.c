@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/virtio_config.h>
 #include <linux/virtio_ring.h>
 #include <string.h>
@@ -75,8 +76,8 @@ static int queue_eventfds(struct virtio_queue *vq)
 	if (vq->kick < 0 || vq->call < 0)
 		return -errno;
 
-	kick = dup(vq->kick);
-	call = dup(vq->call);
+	kick = fcntl(vq->kick, F_DUPFD_CLOEXEC, 0);
+	call = fcntl(vq->call, F_DUPFD_CLOEXEC, 0);
 	if (kick < 0 || call < 0)
 		return -errno;
 
