@@ -13,8 +13,8 @@
  * - A session ends on the lane, by vhu_session_end(): no ring runs afterwards, the device is reset,
  * and nothing of the front-end's memory is mapped for it.  The connection is only shut down there,
  * since its watch belongs to the control thread; `over` asks that to delete the watch and close the
- * descriptor, in this order, before it accepts the next.  Until then no job is posted: the watch is
- * one-shot, and the lane arms it only in a session that goes on.
+ * descriptor, in this order, before it accepts the next.  A job that comes before that sees
+ * `over` and does nothing.
  * - remove() runs on the lane as well, so no job runs beside it.  It ends the session, then sets
  * `dead` and posts the call under the lock.  A job that comes later sees `dead` and only drops its
  * reference.  The control thread looks at `dead` under the lock: whatever connection it made before
@@ -148,9 +148,14 @@ static void read_on_lane(struct vdpa_device *vdev, void *arg)
 {
 	struct vdpa_extack ack = {0};
 	struct vhu *v = arg;
+	bool gone;
 	int ret;
 
-	if (!v->dead) {
+	/* A session that ended by itself (check_memory()) may have left its watch armed. */
+	pthread_mutex_lock(&v->lock);
+	gone = v->dead || v->over || v->conn < 0;
+	pthread_mutex_unlock(&v->lock);
+	if (!gone) {
 		if (!vhu_session_open(&v->session))
 			vhu_session_begin(&v->session, v->conn);
 		ret = vhu_session_read(&v->session, BATCH, &ack);
@@ -316,6 +321,9 @@ static void called(struct loop_call *call)
 		loop_watch_del(&v->listen_watch);
 		loop_timer_cancel(&v->timer);
 		vhu_put(v);
+	} else if (conn >= 0 && v->client) {
+		/* It may do so again at once. */
+		retry_later(v, RECONNECT_FIRST_MS);
 	} else if (v->conn < 0) {
 		wait_for_client(v);
 	}

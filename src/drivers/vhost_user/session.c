@@ -128,7 +128,7 @@ static int run_handler(struct vhu_session *s, struct vhu_reply *reply, struct vd
 
 /*
  * An error that is not the message's own fault is answered where the front-end waits for an answer,
- * and the session goes on; -EAGAIN is one that ends no session.
+ * and the session goes on; -ECANCELED is one that ends no session.
  */
 static int answer(struct vhu_session *s, const struct vu_msg_desc *desc, struct vhu_reply *reply,
 		  int err, struct vdpa_extack *ack)
@@ -139,10 +139,10 @@ static int answer(struct vhu_session *s, const struct vu_msg_desc *desc, struct 
 	if (desc->answer == VU_REPLY)
 		return err ? err : send_reply(s, reply, ack);
 	if (!wanted)
-		return err == -EAGAIN ? 0 : err;
+		return err == -ECANCELED ? 0 : err;
 	reply->payload.u64 = err ? 1 : 0;
 	reply->size = sizeof(reply->payload.u64);
-	if (!err || err == -EAGAIN)
+	if (!err || err == -ECANCELED)
 		return send_reply(s, reply, ack);
 	if (err == -EPROTO) {
 		send_reply(s, reply, NULL);
@@ -161,7 +161,7 @@ int vhu_session_handle(struct vhu_session *s, struct vdpa_extack *ack)
 	int err;
 
 	err = run_handler(s, &reply, ack);
-	if (err && err != -EAGAIN) {
+	if (err && err != -ECANCELED) {
 		vdpa_extack_set(ack, err, "%s", strerrordesc_np(-err));
 		vdpa_extack_prefix(ack, err, "%s", desc->name);
 	}
