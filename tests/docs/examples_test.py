@@ -74,6 +74,22 @@ def tool(scratch):
     again.stop()
 
 
+def readme(scratch):
+    """README.md, by hand: all but the guest, and the mount (there is no file system without one)."""
+    with open(os.path.join(TOP, "README.md"), encoding="utf-8") as f:
+        section = re.search(r"^## By hand\n(.*?)^## ", f.read(), re.M | re.S)[1]
+    lines = [line[4:] for line in section.splitlines() if re.match(r"    (truncate|uvdpa) ", line)]
+    equal(len(lines), 9)
+    daemon = scratch.daemon()
+    for line in lines:
+        shell(scratch, line, {"UVDPA_RUN_DIR": daemon.run_dir})
+    disk = os.path.join(daemon.run_dir, "dev/disk0/disk")
+    equal(os.stat(disk).st_size, 2 << 30)
+    contains(section, "/run/uvdpa/dev/disk0/disk")
+    contains(section, "/run/uvdpa/dev/disk0/vhost.sock")
+    daemon.stop()
+
+
 def startup_file(scratch):
     """uvdpa.conf.5"""
     (kind, lines), = blocks("uvdpa.conf.5")
@@ -178,4 +194,4 @@ def parent_page(scratch):
 
 if __name__ == "__main__":
     main({case.__name__: case for case in (tool, startup_file, daemon_page, commands, json_rpc,
-                                             parent_page)})
+                                             parent_page, readme)})
