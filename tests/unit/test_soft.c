@@ -464,6 +464,33 @@ static void test_soft_stop_cancels_in_the_end(void **state)
 	close_rig(&rig);
 }
 
+/* A backend that hangs holds up its own device, which can be deleted all the same. */
+static void test_soft_delete_what_hangs(void **state)
+{
+	struct vdpa_result res = {0};
+	struct rig rig;
+
+	rig_timeout_ms = 300;
+	open_rig(&rig, "test", NULL);
+	rig_timeout_ms = 0;
+	rig_start(&rig, RIG_EVENT_IDX);
+	send_held(&rig, 0);
+	vdpa_dev_del(rig.bus, "dev0", VDPA_FORCE, vdpa_result_done, &res);
+	assert_int_equal(vdpa_bus_wait(rig.bus, &res), 0);
+	assert_null(vdpa_dev_find(rig.bus, "dev0"));
+
+	/* The name and the worker are there for another. */
+	vdpa_drvq_free(rig.vqs[0].q);
+	rig.vqs[0].q = NULL;
+	rig_add(&rig, "canceling", NULL);
+	rig_start(&rig, 0);
+	expect_echo(&rig, 0);
+	rig_reset(&rig);
+	/* Only when the old request ends is the old device freed, and the bus can go. */
+	eventfd_write(release_fd[0], 1);
+	close_rig(&rig);
+}
+
 static void test_soft_what_waits_is_cancelled_at_once(void **state)
 {
 	struct rig rig;
@@ -1409,6 +1436,7 @@ int main(void)
 		cmocka_unit_test(test_soft_stop_drains),
 		cmocka_unit_test(test_soft_stop_cancels_in_the_end),
 		cmocka_unit_test(test_soft_what_waits_is_cancelled_at_once),
+		cmocka_unit_test(test_soft_delete_what_hangs),
 		cmocka_unit_test(test_soft_reset_drops),
 		cmocka_unit_test(test_soft_calls_after_a_crash),
 		cmocka_unit_test(test_soft_inflight_log_has_to_fit),

@@ -16,6 +16,7 @@
 #define CACHE_LINE 64
 
 #define NOMEM_PAUSE_NS 10000000
+/* A driver that set no descriptor for kicks: pauses between two looks at an idle ring double. */
 #define IDLE_MIN_NS    50000
 #define IDLE_MAX_NS    2000000
 
