@@ -151,8 +151,9 @@ static void finish(struct rig *rig, uint16_t idx, struct rig_req *req)
 /* Queue idx serves `num` requests. */
 static void serve(struct rig *rig, uint16_t idx, int num)
 {
-	struct rig_req *reqs[16];
+	struct rig_req *reqs[32];
 
+	assert_true(num <= 32);
 	for (int i = 0; i < num; i++)
 		reqs[i] = offer(rig, idx);
 	rig_kick(rig, idx);
@@ -294,7 +295,7 @@ static void test_parent_serves(void **state)
 static void run_long(struct rig *rig)
 {
 	for (int round = 0; round < 60; round++)
-		serve(rig, (uint16_t)(round % rig->nvqs), 1 + round % 16);
+		serve(rig, (uint16_t)(round % rig->nvqs), 1 + round % 32);
 }
 
 static void test_parent_serves_long(void **state)
@@ -689,6 +690,7 @@ static void run_inflight(struct rig *rig)
 		assert_int_equal(rig_lane(rig, rig_do_reset, NULL), 0);
 		assert_int_equal(rig_lane(rig, rig_do_reconnect, &region), 0);
 		assert_int_equal(rig_lane(rig, rig_do_driver_ok, NULL), 0);
+		serve(rig, 0, 32);
 		serve_all(rig);
 		assert_int_equal(rig_lane(rig, rig_do_suspend, NULL), 0);
 		assert_int_equal(rig_lane(rig, rig_do_resume, NULL), 0);

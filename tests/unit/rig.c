@@ -254,8 +254,8 @@ static int setup_vq(struct rig *rig, uint16_t idx)
 	struct vdpa_drvq_config cfg = {
 		.num = rig->num,
 		.features = rig->features,
-		.hva = (uint8_t *)vdpa_mem_hva(rig->mem) + idx * RIG_RING,
-		.iova = RIG_IOVA + idx * RIG_RING,
+		.hva = (uint8_t *)vdpa_mem_hva(rig->mem) + rig->rings + idx * RIG_RING,
+		.iova = RIG_IOVA + rig->rings + idx * RIG_RING,
 		.indirect = rig->features & RIG_INDIRECT ? 4 : 0,
 	};
 	int err;

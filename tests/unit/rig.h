@@ -54,6 +54,7 @@ struct rig {
 	uint16_t nvqs;
 	uint32_t num;      /* size of the rings; set before rig_start() */
 	uint64_t features; /* negotiated */
+	uint64_t rings;    /* offset of their memory */
 	struct vdpa_mem *mem;
 	struct vdpa_iotlb *map;
 	struct rig_vq vqs[RIG_VQS];

@@ -482,6 +482,7 @@ static void test_soft_delete_what_hangs(void **state)
 	/* The name and the worker are there for another. */
 	vdpa_drvq_free(rig.vqs[0].q);
 	rig.vqs[0].q = NULL;
+	rig.rings = RIG_VQS * RIG_RING;
 	rig_add(&rig, "canceling", NULL);
 	rig_start(&rig, 0);
 	expect_echo(&rig, 0);
