@@ -248,6 +248,8 @@ static int put_attr(const struct command *cmd, const char *key, const char *valu
 		if (put(params, "attrs", attrs))
 			return -ENOMEM;
 	}
+	if (has_control(key))
+		return vdpa_extack_set(ack, -EINVAL, "an attribute's name has a control character");
 	if (json_object_get(attrs, key))
 		return refuse(cmd, ack, key, "is given twice");
 	if (!json_object_set_new(attrs, key, json_null()))

@@ -121,6 +121,7 @@ static void test_command_refuses_with_the_word_that_is_wrong(void **state)
 	expect_error("worker set w cpu -1",
 		     "'-1' of 'cpu' is no number from 0 to 2147483647, nor 'any'");
 	expect_error("dev set d key a\033b", "the value of 'key' has a control character");
+	expect_error("dev set d a\033b c", "an attribute's name has a control character");
 	expect_error("dev set d key \xff", "the value of 'key' is not UTF-8");
 }
 
