@@ -244,6 +244,27 @@ static void test_session_base_of_a_packed_ring(void **state)
 	env_disconnect(&g);
 }
 
+/* One half, and a new in-flight log: nothing is in flight. */
+static void test_session_half_a_base_with_a_log(void **state)
+{
+	static const enum step steps[] = {MEM, FEATURES, NUM, ADDR, CALL, KICK, ENABLE};
+	struct vu_inflight in = {.num_queues = 1, .queue_size = ENV_NUM};
+	struct env_guest g;
+	int fd = -1;
+
+	env_connect(&env, &g, PACKED, ENV_PROTOCOL);
+	env_make_ring(&g, 0);
+	ok(&g, vu_frontend_get_inflight(&g.fe, &in, &fd, &g.ack));
+	ok(&g, vu_frontend_set_inflight(&g.fe, &in, fd, &g.ack));
+	close(fd);
+	set_ring(&g, VU_SET_VRING_BASE, 0, 0x8000);
+	for (size_t i = 0; i < ARRAY_SIZE(steps); i++)
+		take_step(&g, steps[i]);
+	env_roundtrip(&g, 0, 5);
+	assert_int_equal(get_base(&g, 0), 10u << 16 | 10 | 0x80008000);
+	env_disconnect(&g);
+}
+
 static void test_session_base_of_a_ring_that_never_ran(void **state)
 {
 	struct env_guest g;
@@ -572,6 +593,7 @@ int main(void)
 		T(test_session_kick_comes_before_enable),
 		T(test_session_base_of_a_split_ring),
 		T(test_session_base_of_a_packed_ring),
+		T(test_session_half_a_base_with_a_log),
 		T(test_session_base_of_a_ring_that_never_ran),
 		T(test_session_stop_waits_for_what_is_in_flight),
 		T(test_session_ring_set_up_anew_while_it_runs),

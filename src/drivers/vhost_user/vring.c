@@ -85,9 +85,9 @@ static int decode_base(const struct vhu_session *s, const struct vhu_ring *r,
 	}
 	if (!base && !ring_was_used(s, r))
 		base = 0x80008000;
-	/* Older front-ends send the first half only; without requests in flight both are the same.
-	 */
-	if (!(base >> 16) && !s->inflight.mem)
+	/* Older front-ends send the first half only: both are the same unless requests are in
+	 * flight, and then the log tells. */
+	if (!(base >> 16))
 		base |= base << 16;
 	state->packed_ring.last_avail_idx = base & 0x7fff;
 	state->packed_ring.last_avail_counter = base >> 15 & 1;
