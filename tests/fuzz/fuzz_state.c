@@ -1,13 +1,19 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * State records as they may be found on a disk.  What is accepted is written and read again, and is
- * the same then; and its inner row can be searched.
+ * the same then; its inner row can be searched; and a disk of the software core takes it or not,
+ * but works afterwards.
  */
+#include <poll.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
 
 #include "base/defs.h"
+#include "vdpa/bus.h"
+#include "vdpa/soft.h"
 #include "vdpa/state.h"
 
 static void expect(bool ok)
@@ -34,6 +40,61 @@ static void look(const struct vdpa_state *state)
 			expect(vdpa_state_find(state->blob, tag, &len) && len == sizeof(value));
 }
 
+/* One for all inputs. */
+static struct vdpa_device *disk(struct vdpa_bus **ret)
+{
+	static struct vdpa_bus *bus;
+	struct vdpa_attrs *attrs;
+	struct vdpa_result res = {0};
+
+	if (!bus) {
+		attrs = vdpa_attrs_alloc();
+		expect(attrs && !vdpa_bus_alloc(NULL, &bus, NULL));
+		expect(!vdpa_soft_register_builtin(bus, NULL));
+		expect(!vdpa_attrs_add(attrs, "backend", "null", NULL, NULL));
+		expect(!vdpa_attrs_add(attrs, "size", "1M", NULL, NULL));
+		vdpa_dev_add(bus, "disk0", "blk", attrs, vdpa_result_done, &res);
+		expect(!vdpa_bus_wait(bus, &res));
+	}
+	*ret = bus;
+	return vdpa_dev_find(bus, "disk0");
+}
+
+struct load {
+	const struct vdpa_state *state;
+	int done; /* eventfd */
+};
+
+static void load_on_lane(struct vdpa_device *vdev, void *arg)
+{
+	struct load *load = arg;
+	struct vdpa_extack ack = {0};
+	struct vdpa_state now = {0};
+
+	if (vdpa_device_load(vdev, load->state->parts, load->state, &ack))
+		expect(ack.msg[0]);
+	expect(!vdpa_device_save(vdev, VDPA_STATE_DEVICE | VDPA_STATE_SESSION, &now, NULL));
+	expect(now.nvqs == vdev->nvqs && !now.nregions);
+	vdpa_state_clear(&now);
+	vdpa_reset(vdev);
+	expect(!eventfd_write(load->done, 1));
+}
+
+static void load(const struct vdpa_state *state)
+{
+	struct load load = {.state = state, .done = eventfd(0, EFD_CLOEXEC)};
+	struct vdpa_bus *bus;
+	struct vdpa_device *vdev = disk(&bus);
+	eventfd_t num;
+
+	expect(load.done >= 0 && !vdpa_device_run(vdev, load_on_lane, &load));
+	expect(!eventfd_read(load.done, &num));
+	close(load.done);
+	/* Events that it has caused. */
+	while (poll(&(struct pollfd){.fd = vdpa_bus_fd(bus), .events = POLLIN}, 1, 0) > 0)
+		expect(!vdpa_bus_dispatch(bus, 0));
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 {
 	struct vdpa_extack ack = {0};
@@ -46,6 +107,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 		return 0;
 	}
 	look(&state);
+	load(&state);
 	expect(!vdpa_state_encode(&state, &first, &first_len));
 	expect(!vdpa_state_decode(first, first_len, &again, NULL));
 	expect(!vdpa_state_encode(&again, &second, &second_len));
