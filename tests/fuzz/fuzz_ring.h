@@ -65,7 +65,9 @@ static void fuzz_elem(const struct vdpa_vq_elem *elem, struct vdpa_mem *mem, uin
 	vdpa_iov_set(elem->iov + elem->out_num, elem->in_num, 0, elem->id, 16);
 }
 
-static void fuzz_pops(struct vdpa_vq *vq, struct vdpa_mem *mem, uint32_t max_segs, uint8_t work)
+/* Whoever shares the log writes there meanwhile.  NULL: there is none. */
+static void fuzz_pops(struct vdpa_vq *vq, struct vdpa_mem *mem, struct vdpa_mem *log,
+		      uint32_t max_segs, uint8_t work)
 {
 	struct vdpa_vq_elem elems[FUZZ_NUM], *held[FUZZ_NUM], *idle[FUZZ_NUM], *elem;
 	uint32_t num_held = 0, num_idle = FUZZ_NUM;
@@ -102,6 +104,9 @@ static void fuzz_pops(struct vdpa_vq *vq, struct vdpa_mem *mem, uint32_t max_seg
 		else
 			vdpa_vq_disable_kick(vq);
 		fuzz_check(vdpa_vq_outstanding(vq) <= FUZZ_NUM);
+		if (log && (work & 0x80))
+			((uint8_t *)vdpa_mem_hva(log))[(work + n * 37) % vdpa_mem_len(log)] =
+				(uint8_t)n;
 	}
 	for (uint32_t i = 0; i < FUZZ_NUM; i++)
 		vdpa_vq_elem_release(&elems[i]);
@@ -121,7 +126,7 @@ static void fuzz_start(struct vdpa_vq_config *cfg, struct vdpa_mem *mem, struct 
 			break;
 		cfg->inflight = log;
 		if (!vdpa_vq_start(vq, cfg, NULL)) {
-			fuzz_pops(vq, mem, max_segs, work);
+			fuzz_pops(vq, mem, log_mem, max_segs, work);
 			vdpa_vq_stop(vq, &cfg->state);
 		}
 		inflight_close(log);
