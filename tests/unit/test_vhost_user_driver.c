@@ -182,6 +182,30 @@ static void test_driver_front_end_that_never_reads(void **state)
 	serve(0, ENV_PROTOCOL);
 }
 
+static void test_driver_front_end_that_errs_again_and_again(void **state)
+{
+	struct vu_hdr hdr = {.request = 99, .flags = VU_FLAG_VERSION};
+	unsigned int lines = 0;
+
+	for (int i = 0; i < 150; i++) {
+		struct vu_frontend fe;
+		struct pollfd p;
+		char byte;
+
+		assert_int_equal(vu_frontend_connect(&fe, env.socket, ENV_WAIT_MS, NULL), 0);
+		assert_int_equal(send(fe.sock, &hdr, sizeof(hdr), 0), sizeof(hdr));
+		p = (struct pollfd){.fd = fe.sock, .events = POLLIN};
+		assert_int_equal(poll(&p, 1, ENV_WAIT_MS), 1);
+		assert_int_equal(recv(fe.sock, &byte, 1, 0), 0);
+		vu_frontend_close(&fe);
+	}
+	for (const char *line = env.log; (line = strstr(line, "message 99")); line++)
+		lines++;
+	assert_in_range(lines, 40, 149);
+	env_forget(&env);
+	serve(0, ENV_PROTOCOL);
+}
+
 static void test_driver_shows_its_client(void **state)
 {
 	char show[2048], pid[32];
@@ -382,6 +406,7 @@ int main(void)
 		T(test_driver_unbind_again_and_again),
 		T(test_driver_slow_sender_holds_nobody_up),
 		T(test_driver_front_end_that_never_reads),
+		T(test_driver_front_end_that_errs_again_and_again),
 		T(test_driver_shows_its_client),
 		T(test_driver_in_use_while_rings_run),
 		T(test_driver_readonly_is_not_in_use),

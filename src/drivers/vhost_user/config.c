@@ -54,8 +54,7 @@ int vhu_set_config(struct vhu_session *s, struct vu_msg *msg, struct vhu_reply *
 	if (!err)
 		return 0;
 	/* It is the guest who writes: one that errs is no reason to end the session. */
-	vdpa_log(vdpa_device_bus(s->vdev), s->vdev, VDPA_LOG_DEBUG, "SET_CONFIG: %s",
-		 vdpa_extack_text(&why, err));
+	vhu_session_log(s, VDPA_LOG_DEBUG, "SET_CONFIG: %s", vdpa_extack_text(&why, err));
 	return -ECANCELED;
 }
 

@@ -141,8 +141,8 @@ int vhu_set_status(struct vhu_session *s, struct vu_msg *msg, struct vhu_reply *
 	if (status & VIRTIO_CONFIG_S_FEATURES_OK && !(s->status & VIRTIO_CONFIG_S_FEATURES_OK) &&
 	    vhu_device_negotiate(s, &why)) {
 		/* The bit stays clear, and the driver sees that. */
-		vdpa_log(vdpa_device_bus(s->vdev), s->vdev, VDPA_LOG_WARN, "SET_STATUS: %s",
-			 vdpa_extack_text(&why, -EINVAL));
+		vhu_session_log(s, VDPA_LOG_WARN, "SET_STATUS: %s",
+				vdpa_extack_text(&why, -EINVAL));
 		status &= (uint8_t)~VIRTIO_CONFIG_S_FEATURES_OK;
 	}
 	s->status = status;

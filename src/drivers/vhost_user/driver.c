@@ -135,12 +135,12 @@ static void session_over(struct vhu *v, const char *why)
 static void session_failed(struct vhu *v, int err, const struct vdpa_extack *ack)
 {
 	if (err == -EPIPE || err == -ECONNRESET) {
-		vdpa_log(v->bus, v->vdev, VDPA_LOG_INFO, "the front-end (%s) has left", v->peer);
+		vhu_session_log(&v->session, VDPA_LOG_INFO, "the front-end (%s) has left", v->peer);
 		session_over(v, "the front-end has left");
 		return;
 	}
-	vdpa_log(v->bus, v->vdev, VDPA_LOG_WARN, "the session with %s is ended: %s", v->peer,
-		 vdpa_extack_text(ack, err));
+	vhu_session_log(&v->session, VDPA_LOG_WARN, "the session with %s is ended: %s", v->peer,
+			vdpa_extack_text(ack, err));
 	session_over(v, vdpa_extack_text(ack, err));
 }
 
@@ -235,7 +235,7 @@ static void connected(struct vhu *v, int fd)
 		close(fd);
 		return;
 	}
-	vdpa_log(v->bus, v->vdev, VDPA_LOG_INFO, "a front-end (%s) is connected", v->peer);
+	vhu_session_log(&v->session, VDPA_LOG_INFO, "a front-end (%s) is connected", v->peer);
 	if (loop_watch_add(v->loop, &v->conn_watch, fd, EPOLLIN | EPOLLONESHOT))
 		retry_later(v, RETRY_MS);
 }
@@ -263,8 +263,8 @@ static void try_connect(struct vhu *v)
 		return;
 	}
 	if (!v->delay_ms) {
-		vdpa_log(v->bus, v->vdev, VDPA_LOG_INFO, "%s; trying again",
-			 vdpa_extack_text(&ack, fd));
+		vhu_session_log(&v->session, VDPA_LOG_INFO, "%s; trying again",
+				vdpa_extack_text(&ack, fd));
 		v->delay_ms = RECONNECT_FIRST_MS;
 	} else {
 		v->delay_ms *= 2;

@@ -2,9 +2,16 @@
 #include "drivers/vhost_user/session.h"
 
 #include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 #include "base/defs.h"
+
+/* Front-ends that come and go, or err, in a loop: so many lines at once, then one in this time. */
+#define LOG_BURST       100
+#define LOG_INTERVAL_NS 1000000000ull
 
 static int no_op(struct vhu_session *s, struct vu_msg *msg, struct vhu_reply *reply,
 		 struct vdpa_extack *ack)
@@ -57,13 +64,39 @@ int vhu_session_init(struct vhu_session *s, struct vdpa_device *vdev)
 		s->rings[i] = (struct vhu_ring){.kick = -1, .call = -1, .err = -1};
 	vu_msg_init(&s->msg);
 	pthread_mutex_init(&s->channel.lock, NULL);
+	pthread_mutex_init(&s->log_lock, NULL);
+	ratelimit_init(&s->log_limit, LOG_BURST, LOG_INTERVAL_NS);
 	return 0;
 }
 
 void vhu_session_destroy(struct vhu_session *s)
 {
 	pthread_mutex_destroy(&s->channel.lock);
+	pthread_mutex_destroy(&s->log_lock);
 	free(s->rings);
+}
+
+void vhu_session_log(struct vhu_session *s, enum vdpa_log_level level, const char *fmt, ...)
+{
+	char text[2 * VDPA_EXTACK_LEN], more[48] = "";
+	uint32_t dropped = 0;
+	struct timespec now;
+	va_list ap;
+	bool ok;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	pthread_mutex_lock(&s->log_lock);
+	ok = ratelimit_ok(&s->log_limit, (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec,
+			  &dropped);
+	pthread_mutex_unlock(&s->log_lock);
+	if (!ok)
+		return;
+	va_start(ap, fmt);
+	vsnprintf(text, sizeof(text), fmt, ap);
+	va_end(ap);
+	if (dropped)
+		snprintf(more, sizeof(more), " (%u lines before are not shown)", dropped);
+	vdpa_log(vdpa_device_bus(s->vdev), s->vdev, level, "%s%s", text, more);
 }
 
 bool vhu_session_open(const struct vhu_session *s)
@@ -148,8 +181,7 @@ static int answer(struct vhu_session *s, const struct vu_msg_desc *desc, struct 
 		send_reply(s, reply, NULL);
 		return err;
 	}
-	vdpa_log(vdpa_device_bus(s->vdev), s->vdev, VDPA_LOG_WARN, "refused %s",
-		 vdpa_extack_text(ack, err));
+	vhu_session_log(s, VDPA_LOG_WARN, "refused %s", vdpa_extack_text(ack, err));
 	ack->msg[0] = '\0';
 	return send_reply(s, reply, ack);
 }

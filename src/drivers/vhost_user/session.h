@@ -15,6 +15,7 @@
 
 #include <pthread.h>
 
+#include "base/ratelimit.h"
 #include "vdpa/bus.h"
 #include "vhost_user/msg.h"
 
@@ -85,6 +86,8 @@ struct vhu_session {
 	struct vdpa_inflight_region inflight;
 	struct vhu_backend_channel channel;
 	struct vu_msg msg; /* the one being received */
+	pthread_mutex_t log_lock;
+	struct ratelimit log_limit; /* under log_lock */
 };
 
 /* 0, -ENOMEM */
@@ -105,6 +108,9 @@ int vhu_session_handle(struct vhu_session *s, struct vdpa_extack *ack);
 /* The device's config space has changed.  ANY THREAD. */
 void vhu_session_config_changed(struct vhu_session *s);
 
+/* A line about what the front-end does; one that does too much is cut short.  ANY THREAD. */
+void vhu_session_log(struct vhu_session *s, enum vdpa_log_level level, const char *fmt, ...)
+	__attribute__((format(printf, 3, 4)));
 /* Do rings run? */
 bool vhu_session_active(const struct vhu_session *s);
 
