@@ -72,7 +72,8 @@ int inflight_open(struct vdpa_mem *mem, uint64_t offset, uint32_t num, bool pack
 		return -ENOMEM;
 	log->found = (struct inflight_found *)(log + 1);
 	log->batch = (uint16_t *)(log->found + num);
-	log->next = log->batch + num;
+	/* One array serves both kinds. */
+	log->under_way = log->next = log->batch + num;
 	log->last = log->next + num;
 	log->region = (uint8_t *)vdpa_mem_hva(mem) + offset;
 	log->packed = packed;

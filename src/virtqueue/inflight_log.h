@@ -98,11 +98,12 @@ struct vdpa_inflight {
 	uint32_t num_batch;
 	uint16_t last_head; /* split: the last that was used */
 
-	/* Packed: the truth of which the region holds a copy. */
-	uint16_t free_head; /* num: none is free */
+	/* The truth, of which the region holds a copy. */
+	uint16_t *under_way; /* split: 1 for a head that is */
+	uint16_t free_head;  /* packed; num: none is free */
 	uint32_t num_free;
 	struct inflight_pos used; /* published or about to be */
-	uint16_t *next; /* split: is this head under way? */
+	uint16_t *next;
 	uint16_t *last; /* of the chain that begins here */
 };
 

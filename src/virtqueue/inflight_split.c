@@ -35,14 +35,14 @@ int inflight_split_recover(struct vdpa_inflight *log, uint32_t num, uint16_t use
 	else
 		log_store(region->used_idx, used_idx);
 	for (uint32_t i = 0; i < log->num; i++) {
-		log->next[i] = false;
+		log->under_way[i] = 0;
 		if (!log_load(region->desc[i].inflight))
 			continue;
 		if (i >= num)
 			return vdpa_extack_set(ack, -EINVAL,
 					       "in-flight log knows descriptor %u of a ring of %u",
 					       i, num);
-		log->next[i] = true;
+		log->under_way[i] = 1;
 		inflight_find(log, (uint16_t)i, log_load(region->desc[i].counter));
 	}
 	inflight_sort(log);
@@ -58,9 +58,9 @@ bool inflight_split_take(struct vdpa_inflight *log, uint16_t head)
 	struct inflight_split_state *state = &log->split->desc[head];
 
 	/* Not what the shared memory says: twice the same head would be more than `batch` holds. */
-	if (log->next[head])
+	if (log->under_way[head])
 		return false;
-	log->next[head] = true;
+	log->under_way[head] = 1;
 	log_store(state->counter, log->counter++);
 	log_store(state->inflight, 1);
 	return true;
@@ -82,7 +82,7 @@ void inflight_split_published(struct vdpa_inflight *log, uint16_t used_idx)
 	struct inflight_split_region *region = log->split;
 
 	for (uint32_t i = 0; i < log->num_batch; i++) {
-		log->next[log->batch[i]] = false;
+		log->under_way[log->batch[i]] = 0;
 		log_store(region->desc[log->batch[i]].inflight, 0);
 	}
 	log_store(region->used_idx, used_idx);
