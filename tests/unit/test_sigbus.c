@@ -62,8 +62,8 @@ static void test_sigbus_finds_zeroes(void **state)
 static void test_sigbus_without_huge_pages(void **state)
 {
 	const size_t huge = 2 << 20;
-	int fd = memfd_create("guest",
-			      MFD_CLOEXEC | MFD_ALLOW_SEALING | MFD_HUGETLB | MFD_HUGE_2MB);
+	int fd =
+		memfd_create("guest", MFD_CLOEXEC | MFD_ALLOW_SEALING | MFD_HUGETLB | MFD_HUGE_2MB);
 	struct vdpa_mem *mem;
 	volatile uint8_t *at;
 
