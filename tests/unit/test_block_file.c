@@ -520,7 +520,7 @@ static void test_file_discard_gives_room_back(void **state)
 	free(buf);
 }
 
-static void zeroes_without_fallocate(const char *words)
+static void zeroes_without_fallocate(const char *words, int err)
 {
 	uint8_t *buf = malloc(DISK_SIZE), *zeros = calloc(1, DISK_SIZE);
 	struct block_rig rig;
@@ -529,7 +529,7 @@ static void zeroes_without_fallocate(const char *words)
 	memset(buf, 1, DISK_SIZE);
 	must_open(&rig, words);
 	assert_int_equal(brig_do(&rig, BLOCK_WRITE, 0, 0, buf, DISK_SIZE), 0);
-	set(&fallocate_errno, EOPNOTSUPP);
+	set(&fallocate_errno, err);
 	assert_int_equal(
 		brig_do(&rig, BLOCK_WRITE_ZEROES, BLOCK_UNMAP, 4096, NULL, DISK_SIZE - 8192), 0);
 	set(&fallocate_errno, 0);
@@ -546,7 +546,9 @@ static void test_file_writes_zeroes_where_there_is_no_fallocate(void **state)
 {
 	struct block_rig rig;
 
-	zeroes_without_fallocate("");
+	zeroes_without_fallocate("", EOPNOTSUPP);
+	/* A range that is no multiple of the device's blocks. */
+	zeroes_without_fallocate("", EINVAL);
 	fallocate_errno = EOPNOTSUPP;
 	must_open(&rig, "");
 	assert_false(rig.block->info.discard);

@@ -146,6 +146,10 @@ static bool zero_by(const struct file *file, bool *has, int mode, const struct b
 	if (!__atomic_load_n(has, __ATOMIC_RELAXED))
 		return false;
 	*err = try_fallocate(file, mode, io);
+	/* A device whose blocks are larger than ours does not take this range: the page cache does.
+	 */
+	if (*err == -EINVAL)
+		return false;
 	if (*err != -EOPNOTSUPP)
 		return true;
 	__atomic_store_n(has, false, __ATOMIC_RELAXED);
