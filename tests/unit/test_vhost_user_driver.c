@@ -225,17 +225,31 @@ static void test_driver_shows_its_client(void **state)
 
 /* ---- in use */
 
+struct asked {
+	struct vdpa_extack ack;
+	int err;
+	int done; /* eventfd */
+};
+
+static void ask_on_lane(struct vdpa_device *vdev, void *arg)
+{
+	struct asked *asked = arg;
+
+	asked->err = vdpa_driver_vhost_user->in_use(vdev, &asked->ack);
+	eventfd_write(asked->done, 1);
+}
+
+/* Another driver is what the question is for; here the same one is asked before it lets go. */
 static void assert_rebind(bool refused)
 {
-	/* Another driver is what the question is for; here the same one is asked before it lets go.
-	 */
-	struct vdpa_device *vdev = vdpa_dev_find(env.bus, "toy0");
-	struct vdpa_extack ack = {0};
+	struct asked asked = {.done = env_eventfd()};
 
-	/* The lane is idle: the front-end has its answer, and the control thread is stopped. */
-	assert_int_equal(vdpa_driver_vhost_user->in_use(vdev, &ack), refused ? -EBUSY : 0);
+	assert_int_equal(vdpa_device_run(vdpa_dev_find(env.bus, "toy0"), ask_on_lane, &asked), 0);
+	env_wait_fd(asked.done);
+	close(asked.done);
+	assert_int_equal(asked.err, refused ? -EBUSY : 0);
 	if (refused)
-		assert_non_null(strstr(ack.msg, "the guest of the front-end (pid "));
+		assert_non_null(strstr(asked.ack.msg, "the guest of the front-end (pid "));
 }
 
 static void test_driver_in_use_while_rings_run(void **state)
