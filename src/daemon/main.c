@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -54,11 +55,23 @@ static const struct control_ops control_ops = {.run = methods_run};
 
 /* ---- bring-up */
 
+/* A front-end may bring more than a thousand descriptors; the usual soft limit is for select(). */
+static void raise_fd_limit(void)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit))
+		return;
+	limit.rlim_cur = limit.rlim_max;
+	setrlimit(RLIMIT_NOFILE, &limit);
+}
+
 static int watch_signals(struct daemon *daemon)
 {
 	sigset_t set;
 	int fd, err;
 
+	raise_fd_limit();
 	signal(SIGPIPE, SIG_IGN);
 	/* A disk that would outgrow RLIMIT_FSIZE gets an error instead. */
 	signal(SIGXFSZ, SIG_IGN);

@@ -115,10 +115,15 @@ static int try_fallocate(const struct file *file, int mode, const struct block_i
 static int sync_discard(const struct file *file, const struct block_io *io)
 {
 	uint64_t range[2] = {io->off, io->len};
+	int err;
 
 	if (file->regular)
-		return try_fallocate(file, FALLOC_FL_PUNCH_HOLE, io);
-	return ioctl(file->fd, BLKDISCARD, range) ? -errno : 0;
+		err = try_fallocate(file, FALLOC_FL_PUNCH_HOLE, io);
+	else
+		err = ioctl(file->fd, BLKDISCARD, range) ? -errno : 0;
+	/* Not in whole blocks of what lies below: a discard is a hint, and nothing has to happen.
+	 */
+	return err == -EINVAL ? 0 : err;
 }
 
 static int write_zeros(const struct file *file, struct block_io *io)

@@ -34,6 +34,8 @@ static bool overlap(uint64_t a, uint64_t b, uint64_t a_len, uint64_t b_len)
 static int check_region(const struct vhu_region *regions, uint32_t num, const struct vu_region *r,
 			struct vdpa_extack *ack)
 {
+	uint64_t total = 0;
+
 	if (!r->size || r->gpa + r->size < r->gpa || r->uaddr + r->size < r->uaddr ||
 	    r->offset + r->size < r->offset)
 		return vdpa_extack_set(ack, -EPROTO,
@@ -42,12 +44,20 @@ static int check_region(const struct vhu_region *regions, uint32_t num, const st
 	for (uint32_t i = 0; i < num; i++) {
 		const struct vu_region *o = &regions[i].region;
 
+		total += o->size;
 		if (overlap(o->gpa, r->gpa, o->size, r->size) ||
 		    overlap(o->uaddr, r->uaddr, o->size, r->size))
 			return vdpa_extack_set(
 				ack, -EPROTO, "the region at 0x%llx overlaps the one at 0x%llx",
 				(unsigned long long)r->gpa, (unsigned long long)o->gpa);
 	}
+	/* Those before have passed, so their sum does not wrap. */
+	if (!range_fits(total, r->size, VHU_MEMORY_MAX))
+		return vdpa_extack_set(ack, -EPROTO,
+				       "the region at 0x%llx of 0x%llx bytes makes the memory "
+				       "larger than 0x%llx",
+				       (unsigned long long)r->gpa, (unsigned long long)r->size,
+				       VHU_MEMORY_MAX);
 	return 0;
 }
 

@@ -32,7 +32,9 @@
 #define VHU_MASKED_FEATURES                                                                        \
 	(1ull << VU_F_LOG_ALL | 1ull << VU_F_PROTOCOL_FEATURES | 1ull << VU_F_ACCESS_PLATFORM)
 
-#define VHU_SLOTS_MAX 1024 /* memory regions of a session */
+#define VHU_SLOTS_MAX  1024 /* memory regions of a session */
+/* Bytes of them together: sparse files must not use up the address space that all share. */
+#define VHU_MEMORY_MAX (1ull << 43)
 
 /* How long a front-end may not take our answer, milliseconds. */
 #define VHU_SEND_TIMEOUT_MS 2000

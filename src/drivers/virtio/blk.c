@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <grp.h>
 #include <linux/virtio_blk.h>
+#include <linux/virtio_config.h>
 #include <linux/virtio_ids.h>
 #include <linux/virtio_ring.h>
 #include <pwd.h>
@@ -42,6 +43,7 @@ struct blk {
 	struct virtio_device *dev;
 	struct disk disk;
 	struct disk_export *exp;
+	bool broken;       /* the export's thread's */
 	uint32_t size_max; /* bytes in a piece */
 	uint32_t seg_max;
 	struct blk_slot slots[BLK_SLOTS];
@@ -125,6 +127,8 @@ static int blk_submit(struct disk *disk, struct disk_io *io)
 	uint32_t out, n;
 	int err;
 
+	if (blk->broken)
+		return -EIO;
 	if (!slot)
 		return -EAGAIN;
 	n = fill(blk, slot, io, &out);
@@ -153,6 +157,30 @@ static int status_to_errno(uint8_t status)
 	}
 }
 
+static void end_slot(struct blk *blk, struct blk_slot *slot, int err)
+{
+	struct disk_io *io = slot->io;
+
+	io->err = err;
+	slot->io = NULL;
+	slot->next = blk->free;
+	blk->free = slot;
+	io->done(io);
+}
+
+/* What the device does with the ring now means nothing: nobody waits for it, or asks it again. */
+static void blk_break(struct blk *blk, const char *why)
+{
+	struct vdpa_device *vdev = blk->dev->vdev;
+
+	vdpa_log(vdpa_device_bus(vdev), vdev, VDPA_LOG_ERROR, "virtio_blk: %s", why);
+	vdpa_device_event(vdev, VDPA_EVENT_BROKEN, why);
+	blk->broken = true;
+	for (unsigned int i = 0; i < BLK_SLOTS; i++)
+		if (blk->slots[i].io)
+			end_slot(blk, &blk->slots[i], -EIO);
+}
+
 static void blk_complete(struct disk *disk)
 {
 	struct blk *blk = to_blk(disk);
@@ -160,17 +188,17 @@ static void blk_complete(struct disk *disk)
 	struct blk_slot *slot;
 	uint32_t len;
 
+	if (blk->broken)
+		return;
 	do {
-		while ((slot = vdpa_drvq_get(ring, &len))) {
-			struct disk_io *io = slot->io;
-
-			io->err = status_to_errno(*(volatile uint8_t *)&slot->meta->status);
-			slot->io = NULL;
-			slot->next = blk->free;
-			blk->free = slot;
-			io->done(io);
-		}
-	} while (vdpa_drvq_enable_call(ring));
+		while ((slot = vdpa_drvq_get(ring, &len)))
+			end_slot(blk, slot,
+				 status_to_errno(*(volatile uint8_t *)&slot->meta->status));
+	} while (!vdpa_drvq_broken(ring) && vdpa_drvq_enable_call(ring));
+	if (vdpa_drvq_broken(ring))
+		blk_break(blk, vdpa_drvq_broken(ring));
+	else if (vdpa_get_status(blk->dev->vdev) & VIRTIO_CONFIG_S_NEEDS_RESET)
+		blk_break(blk, "the device needs a reset");
 }
 
 /* ---- config */
@@ -391,7 +419,11 @@ static int blk_remove(struct virtio_device *dev, bool force, struct vdpa_extack 
 
 static void blk_config_changed(struct virtio_device *dev)
 {
-	read_size(dev->priv);
+	struct blk *blk = dev->priv;
+
+	read_size(blk);
+	/* It may have failed: have its thread look. */
+	eventfd_write(blk->disk.call, 1);
 }
 
 static void blk_show(struct virtio_device *dev, struct vdpa_info *info)
