@@ -480,12 +480,6 @@ static const struct bad bad_messages[] = {
 		    .regions = {REGION(0, 8192, 65536, 0), REGION(65536, 8192, 61440, 0)}}},
 	 2,
 	 "SET_MEM_TABLE: the region at 0x10000 overlaps the one at 0x0"},
-	{VU_SET_MEM_TABLE,
-	 72,
-	 {.table = {.num = 2,
-		    .regions = {REGION(0, 4096, 0, 0), REGION(4096, 1ull << 43, 4096, 0)}}},
-	 2,
-	 "SET_MEM_TABLE: the region at 0x1000 of 0x80000000000 bytes makes the memory larger"},
 	{VU_ADD_MEM_REG, 40, {0}, 0, "ADD_MEM_REG: 0 descriptors, not 1 to 1"},
 	{VU_REM_MEM_REG, 40, {0}, 0, "REM_MEM_REG: there is no region at 0x0 of 0x0 bytes"},
 	{VU_SET_LOG_BASE, 16, {.log = {.size = 0}}, 1, "SET_LOG_BASE: "},
@@ -518,6 +512,12 @@ static const struct bad bad_messages[] = {
 	 0,
 	 "SET_CONFIG: [4294967295, +8) is not in the config space of 24 bytes"},
 	{VU_SET_STATUS, 8, {.u64 = 256}, 0, "SET_STATUS: 0x100, a status has 8 bits"},
+	{VU_SET_MEM_TABLE,
+	 72,
+	 {.table = {.num = 2,
+		    .regions = {REGION(0, 4096, 0, 0), REGION(4096, 1ull << 43, 4096, 0)}}},
+	 2,
+	 "SET_MEM_TABLE: the region at 0x1000 of 0x80000000000 bytes makes the memory larger"},
 };
 
 static void test_memory_bad_messages(void **state)
