@@ -10,9 +10,12 @@
 #include "loop/worker.h"
 
 /* Requests that are begun by one system call, and those that may be under way. */
-#define URING_SQ    128
-#define URING_CQ    4096
-#define URING_BATCH 64
+#define URING_SQ     128
+#define URING_CQ     4096
+#define URING_BATCH  64
+/* Requests that wait for each other before they are begun: a medium that is kept waiting for a
+ * large batch costs more than the calls. */
+#define URING_SUBMIT 2
 
 struct uring {
 	struct io_uring ring;
@@ -122,6 +125,8 @@ void uring_add(struct uring *uring, struct block_io *io)
 		prep(sqe, io);
 	else
 		STAILQ_INSERT_TAIL(&uring->waiting, io, wait);
+	if (uring->gathered >= URING_SUBMIT)
+		submit(uring);
 }
 
 static void add_waiting(struct uring *uring)
