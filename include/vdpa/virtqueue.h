@@ -62,6 +62,7 @@ struct vdpa_vq_stats {
 	uint64_t kicks;     /**< notifications from the driver that woke us */
 	uint64_t calls;     /**< notifications that the driver wanted from us */
 	uint64_t errors;    /**< requests that ended with an error status */
+	uint64_t drops;     /**< frames that were lost at this queue */
 	uint64_t broken;    /**< times that the ring broke the rules */
 };
 
@@ -175,6 +176,15 @@ void vdpa_vq_set_log(struct vdpa_vq *vq, struct vdpa_dirty_log *log, bool log_us
  * broken
  */
 int vdpa_vq_pop(struct vdpa_vq *vq, struct vdpa_vq_elem *elem);
+
+/**
+ * Undo the last vdpa_vq_pop(): the chain is the next one again.  For who finds that a chain is not
+ * enough for what he has.  Several one after the other: the last one first.
+ *
+ * @param elem  the one that was taken last, not completed
+ * @return false, and nothing has changed, when an in-flight log knows of it: complete it
+ */
+bool vdpa_vq_unpop(struct vdpa_vq *vq, struct vdpa_vq_elem *elem);
 
 /** Where the last -EFAULT of vdpa_vq_pop() was. */
 void vdpa_vq_miss(const struct vdpa_vq *vq, uint64_t *iova, uint32_t *perm);

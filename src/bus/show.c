@@ -172,6 +172,7 @@ static void show_counters(struct vdpa_device *vdev, uint16_t idx, struct vdpa_in
 	vdpa_info_u64(info, "kicks", stats.kicks);
 	vdpa_info_u64(info, "calls", stats.calls);
 	vdpa_info_u64(info, "errors", stats.errors);
+	vdpa_info_u64(info, "drops", stats.drops);
 	vdpa_info_u64(info, "broken", stats.broken);
 }
 
@@ -181,6 +182,7 @@ VDPA_API void vdpa_dev_counters_show(struct vdpa_device *vdev, struct vdpa_info 
 	for (uint16_t idx = 0; idx < vdev->nvqs; idx++) {
 		vdpa_info_open(info, NULL);
 		show_counters(vdev, idx, info);
+		vdpa_get_vendor_vq_stats(vdev, idx, info);
 		vdpa_info_close(info);
 	}
 	vdpa_info_close(info);

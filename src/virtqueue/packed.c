@@ -174,6 +174,18 @@ int packed_pop(struct vdpa_vq *vq, struct vdpa_vq_elem *elem)
 	return 1;
 }
 
+void packed_unpop(struct vdpa_vq *vq, const struct vdpa_vq_elem *elem)
+{
+	struct vq_packed *r = &vq->ring;
+
+	r->slots -= elem->num_desc;
+	if (elem->num_desc > r->last_avail) {
+		r->last_avail += vq->num;
+		r->avail_marks ^= RING_DESC_F_MARKS;
+	}
+	r->last_avail -= elem->num_desc;
+}
+
 /* A descriptor was written.  The log address is that of a used ring, which a packed ring has not.
  */
 static inline void packed_log(const struct vdpa_vq *vq, uint16_t slot)

@@ -139,6 +139,11 @@ int split_pop(struct vdpa_vq *vq, struct vdpa_vq_elem *elem)
 	return 1;
 }
 
+void split_unpop(struct vdpa_vq *vq)
+{
+	vq->split.last_avail--;
+}
+
 bool split_pending(struct vdpa_vq *vq)
 {
 	const struct vring_avail *avail = vq->driver;

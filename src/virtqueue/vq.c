@@ -283,6 +283,34 @@ VDPA_API int vdpa_vq_pop(struct vdpa_vq *vq, struct vdpa_vq_elem *elem)
 	return 1;
 }
 
+/* Forget the last of the elements that are taken. */
+static void order_unpop(struct vdpa_vq *vq, const struct vdpa_vq_elem *elem)
+{
+	struct vdpa_vq_elem *last = NULL;
+
+	for (struct vdpa_vq_elem *e = vq->order_head; e != elem; e = e->next)
+		last = e;
+	vq->order_tail = last;
+	if (last)
+		last->next = NULL;
+	else
+		vq->order_head = NULL;
+}
+
+VDPA_API bool vdpa_vq_unpop(struct vdpa_vq *vq, struct vdpa_vq_elem *elem)
+{
+	if (vq->inflight || !vq->started)
+		return false;
+	if (vq->packed)
+		packed_unpop(vq, elem);
+	else
+		split_unpop(vq);
+	if (vq->in_order)
+		order_unpop(vq, elem);
+	vq->outstanding--;
+	return true;
+}
+
 VDPA_API void vdpa_vq_miss(const struct vdpa_vq *vq, uint64_t *iova, uint32_t *perm)
 {
 	*iova = vq->miss_iova;

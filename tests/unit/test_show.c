@@ -179,7 +179,7 @@ static void test_show_vstats(void **state)
 	vdpa_dev_vstats_show(env->bus, "disk0", 1, &info.info, vdpa_result_done, &res);
 	assert_int_equal(vdpa_bus_wait(env->bus, &res), 0);
 	assert_string_equal(info.text, "queues [ { qidx=1 requests=101 bytes_out=0 bytes_in=0 "
-				       "kicks=0 calls=0 errors=0 broken=0 } } ");
+				       "kicks=0 calls=0 errors=0 drops=0 broken=0 } } ");
 	fake_info_init(&info);
 	res = (struct vdpa_result){0};
 	vdpa_dev_vstats_show(env->bus, "disk0", -1, &info.info, vdpa_result_done, &res);

@@ -570,6 +570,39 @@ static void test_packed_in_order_stop_takes_nothing_away(void **state)
 	env_free(&env);
 }
 
+/* Over the end of the ring: what is put back is found again, with its marks. */
+static void test_packed_unpop_over_the_end(void **state)
+{
+	struct vdpa_vq_elem elems[2];
+	struct vq_env env;
+
+	begin(&env, 5, 0);
+	for (int i = 0; i < 2; i++)
+		vdpa_vq_elem_init(&elems[i]);
+	for (uint16_t round = 0; round < 12; round++) {
+		env_packed(&env, ENV_DATA, 16, NEXT, 0);
+		env_packed(&env, ENV_DATA, 16, WRITE, round);
+		env_packed(&env, ENV_DATA, 16, WRITE, 100);
+		for (int again = 0; again < 2; again++) {
+			assert_int_equal(vdpa_vq_pop(env.vq, &elems[0]), 1);
+			assert_int_equal(vdpa_vq_pop(env.vq, &elems[1]), 1);
+			assert_int_equal(elems[0].id, round);
+			assert_int_equal(elems[1].id, 100);
+			assert_int_equal(vdpa_vq_pop(env.vq, &env.elem), 0);
+			if (again)
+				break;
+			assert_true(vdpa_vq_unpop(env.vq, &elems[1]));
+			assert_true(vdpa_vq_unpop(env.vq, &elems[0]));
+			assert_int_equal(vdpa_vq_outstanding(env.vq), 0);
+		}
+		assert_true(vdpa_vq_complete(env.vq, &elems[0], 1));
+		assert_true(vdpa_vq_complete(env.vq, &elems[1], 1));
+		vdpa_vq_publish(env.vq);
+	}
+	assert_int_equal(vdpa_vq_stats(env.vq)->requests, 24);
+	env_free(&env);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -600,6 +633,7 @@ int main(void)
 		cmocka_unit_test(test_packed_enable_kick_sets_the_slot),
 		cmocka_unit_test(test_packed_in_order_holds_back),
 		cmocka_unit_test(test_packed_in_order_stop_takes_nothing_away),
+		cmocka_unit_test(test_packed_unpop_over_the_end),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1118,6 +1118,45 @@ static void test_split_in_order_stop_takes_nothing_away(void **state)
 	env_free(&env);
 }
 
+/* Two chains are taken and put back, then all three come in their order. */
+static void untake(uint64_t features)
+{
+	struct vdpa_vq_elem elems[3];
+	struct vq_env env;
+
+	begin(&env, 4, features);
+	for (uint16_t i = 0; i < 3; i++) {
+		env_desc(&env, ENV_IOVA, i, ENV_DATA, 16, WRITE, 0);
+		env_offer(&env, i);
+		vdpa_vq_elem_init(&elems[i]);
+	}
+	for (int i = 0; i < 3; i++)
+		assert_int_equal(vdpa_vq_pop(env.vq, &elems[i]), 1);
+	assert_true(vdpa_vq_unpop(env.vq, &elems[2]));
+	assert_true(vdpa_vq_unpop(env.vq, &elems[1]));
+	assert_int_equal(vdpa_vq_outstanding(env.vq), 1);
+	assert_true(vdpa_vq_pending(env.vq));
+	for (int i = 1; i < 3; i++) {
+		assert_int_equal(vdpa_vq_pop(env.vq, &elems[i]), 1);
+		assert_int_equal(elems[i].id, i);
+	}
+	for (int i = 0; i < 3; i++)
+		assert_true(vdpa_vq_complete(env.vq, &elems[i], 1));
+	vdpa_vq_publish(env.vq);
+	assert_int_equal(ring_load16(&used_of(&env)->idx), 3);
+	env_free(&env);
+}
+
+static void test_split_unpop(void **state)
+{
+	untake(0);
+}
+
+static void test_split_unpop_in_order(void **state)
+{
+	untake(RING_F_IN_ORDER);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -1171,6 +1210,8 @@ int main(void)
 		cmocka_unit_test(test_split_enable_kick_sets_the_event_index),
 		cmocka_unit_test(test_split_in_order_holds_back),
 		cmocka_unit_test(test_split_in_order_stop_takes_nothing_away),
+		cmocka_unit_test(test_split_unpop),
+		cmocka_unit_test(test_split_unpop_in_order),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

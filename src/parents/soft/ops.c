@@ -226,8 +226,18 @@ static int soft_get_vq_stats(struct vdpa_device *vdev, uint16_t idx, struct vdpa
 		.kicks = __atomic_load_n(&now->kicks, __ATOMIC_RELAXED),
 		.calls = __atomic_load_n(&now->calls, __ATOMIC_RELAXED),
 		.errors = __atomic_load_n(&now->errors, __ATOMIC_RELAXED),
+		.drops = __atomic_load_n(&now->drops, __ATOMIC_RELAXED),
 		.broken = __atomic_load_n(&now->broken, __ATOMIC_RELAXED),
 	};
+	return 0;
+}
+
+static int soft_get_vendor_vq_stats(struct vdpa_device *vdev, uint16_t idx, struct vdpa_info *info)
+{
+	struct vdpa_soft_vq *vq = get_vq(vdev, idx);
+
+	if (vq->cls->vq_stats)
+		vq->cls->vq_stats(vq, info);
 	return 0;
 }
 
@@ -480,6 +490,7 @@ const struct vdpa_config_ops soft_ops = {
 	.set_vq_state = soft_set_vq_state,
 	.get_vq_state = soft_get_vq_state,
 	.get_vq_stats = soft_get_vq_stats,
+	.get_vendor_vq_stats = soft_get_vendor_vq_stats,
 	.get_vq_num_max = soft_get_vq_num_max,
 	.set_vq_affinity = soft_set_vq_affinity,
 	.get_vq_affinity = soft_get_vq_affinity,
