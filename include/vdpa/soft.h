@@ -43,7 +43,11 @@ struct vdpa_soft_req;
 
 /** Requests wait for input from outside, maybe for ever: a queue that stops cancels them at once.
  */
-#define VDPA_SOFT_F_WAITS 1u
+#define VDPA_SOFT_F_WAITS  1u
+/** Queues 2n and 2n + 1 belong together: one worker serves both, unless they are pinned apart. */
+#define VDPA_SOFT_F_PAIRS  2u
+/** Queues are used by other workers, too: vdpa_soft_vq_enter(). */
+#define VDPA_SOFT_F_SHARED 4u
 
 struct vdpa_soft_class {
 	size_t size;
@@ -80,9 +84,9 @@ struct vdpa_soft_class {
 	/** A queue begins / ends on its worker.  Optional.  Worker. */
 	int (*queue_start)(struct vdpa_soft_vq *vq, struct vdpa_extack *ack);
 	void (*queue_stop)(struct vdpa_soft_vq *vq);
-	/** One request.  Required.  Worker; must not block. */
+	/** One request.  Required, unless poll is there.  Worker; must not block. */
 	void (*handle)(struct vdpa_soft_req *req);
-	/** The batch ends: submit what was gathered.  Optional.  Worker. */
+	/** The batch ends: submit what was gathered.  Optional, with handle.  Worker. */
 	void (*flush)(struct vdpa_soft_vq *vq);
 	/**
 	 * Complete outstanding requests soon, with an error, if they could take long.  Called when
@@ -100,7 +104,21 @@ struct vdpa_soft_class {
 	int (*load)(struct vdpa_soft *soft, const struct vdpa_state_blob *blob,
 		    struct vdpa_extack *ack);
 	uint32_t flags; /**< VDPA_SOFT_F_* */
+	/**
+	 * Instead of handle(): serve the queue.  For classes whose queues are not one request after
+	 * the other, such as buffers that wait for input: they stay in the ring until there is
+	 * some.  Take requests with vdpa_soft_vq_take(), at most about VDPA_SOFT_BURST at once.
+	 * Called when the driver has kicked, after vdpa_soft_vq_wake(), and while the worker polls.
+	 * Worker; must not block.
+	 * @return whether there was something to do
+	 */
+	bool (*poll)(struct vdpa_soft_vq *vq);
+	/** What the class counts of a queue beyond struct vdpa_vq_stats.  Optional.  Any thread. */
+	void (*vq_stats)(struct vdpa_soft_vq *vq, struct vdpa_info *info);
 };
+
+/** How much a queue does before the others have their turn. */
+#define VDPA_SOFT_BURST 64
 
 /** A request; the class's own part follows it in memory. */
 struct vdpa_soft_req {
@@ -160,6 +178,31 @@ void vdpa_soft_complete(struct vdpa_soft_req *req, uint32_t len);
 void vdpa_soft_complete_error(struct vdpa_soft_req *req, uint32_t len);
 /** The request itself breaks the rules of the class: the queue ends, the device needs a reset. */
 void vdpa_soft_broken(struct vdpa_soft_req *req, const char *why);
+
+/**
+ * For classes with poll(): the next request of the ring, or NULL when there is none, or the queue
+ * is being stopped.  Worker, or between enter and leave.
+ */
+struct vdpa_soft_req *vdpa_soft_vq_take(struct vdpa_soft_vq *vq);
+/** Put back what was taken last and is not needed; several: the last one first. */
+void vdpa_soft_vq_untake(struct vdpa_soft_req *req);
+/**
+ * Does the class want to be woken when the driver adds to the ring?  At first it does; a queue of
+ * buffers that wait for input is better without.  As vdpa_soft_vq_take().
+ */
+void vdpa_soft_vq_want_kicks(struct vdpa_soft_vq *vq, bool on);
+/** Have poll() called soon.  Any thread, between queue_start and queue_stop. */
+void vdpa_soft_vq_wake(struct vdpa_soft_vq *vq);
+/**
+ * Use a queue from another worker than its own, for a class with VDPA_SOFT_F_SHARED.  Between enter
+ * and leave nobody else does; the driver sees at leave what was completed.  Any thread, between
+ * queue_start and queue_stop, holding no other queue.
+ * @return false: the queue does not take part now; then no leave
+ */
+bool vdpa_soft_vq_enter(struct vdpa_soft_vq *vq);
+void vdpa_soft_vq_leave(struct vdpa_soft_vq *vq);
+/** Count frames that were lost.  Who uses the queue. */
+void vdpa_soft_vq_dropped(struct vdpa_soft_vq *vq, uint32_t num);
 
 /**
  * Watch a descriptor on a queue's worker: fn(arg) runs there when it becomes readable, once each

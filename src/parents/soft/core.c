@@ -263,10 +263,11 @@ static int copy_class(struct vdpa_soft_class *copy, const struct vdpa_soft_class
 	memcpy(copy, cls, cls->size < sizeof(*copy) ? cls->size : sizeof(*copy));
 	if (!copy->max_vqs)
 		copy->max_vqs = copy->nvqs;
-	if (!copy->name || !copy->handle || !copy->device_id || !copy->nvqs ||
+	if (!copy->name || !copy->handle == !copy->poll || !copy->device_id || !copy->nvqs ||
 	    copy->max_vqs < copy->nvqs)
 		return vdpa_extack_set(ack, -EINVAL,
-				       "class '%s' lacks its name, device id, queues or handle()",
+				       "class '%s' lacks its name, device id, queues, or one of "
+				       "handle() and poll()",
 				       copy->name ? copy->name : "?");
 	if (copy->max_segs > VDPA_VQ_SEGS_MAX)
 		return vdpa_extack_set(ack, -EINVAL, "class '%s' takes %u pieces, more than %u",

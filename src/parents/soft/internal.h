@@ -19,7 +19,7 @@
 #include "vdpa/state.h"
 
 /* Chains that a queue takes before the next source has its turn, with one call at the end. */
-#define SOFT_BATCH       64
+#define SOFT_BATCH       VDPA_SOFT_BURST
 /* Bytes of them after which the turn ends, too: a class may copy them here and now. */
 #define SOFT_BATCH_BYTES (16u << 20)
 /* Chains after which a driver that polls sees those that are done, and both sides work. */
@@ -39,7 +39,10 @@ struct soft_slab;
 struct soft_watch;
 
 struct vdpa_soft_vq {
-	/* The worker's while the queue runs, else the lane's. */
+	/*
+	 * The worker's while the queue runs, else the lane's.  Of a shared queue it belongs to
+	 * whoever holds the token while the queue runs.
+	 */
 	struct worker_source src;
 	const struct vdpa_soft_class *cls;
 	struct vdpa_vq *ring;
@@ -55,6 +58,8 @@ struct vdpa_soft_vq {
 	bool polled;    /* the driver does not kick */
 	bool miss_told; /* a chain that is not mapped was complained of */
 	bool call_lost; /* a call was wanted when there was no descriptor */
+	bool no_kicks;  /* the class does not want them */
+	bool shared;    /* constant */
 	int call;
 	int err;
 	uint32_t idle_ns; /* pause between two looks at a ring without kicks */
@@ -62,6 +67,7 @@ struct vdpa_soft_vq {
 	struct soft_slab *slabs;
 	struct loop_timer timer; /* NOMEM, polled */
 	struct soft_watch *watches;
+	pthread_mutex_t token; /* of a shared queue */
 
 	/* Constant. */
 	struct vdpa_soft *soft;
@@ -164,7 +170,7 @@ int soft_save(struct vdpa_device *vdev, struct vdpa_state_blob *blob, struct vdp
 int soft_load(struct vdpa_device *vdev, const struct vdpa_state_blob *blob,
 	      struct vdpa_extack *ack);
 
-/* vq.c: on the worker */
+/* vq.c: on the worker.  Those from hold to call with the token. */
 extern const struct worker_source_ops soft_vq_source_ops;
 int soft_vq_begin(struct vdpa_soft_vq *vq, struct vdpa_extack *ack); /* start and attach */
 void soft_vq_end(struct vdpa_soft_vq *vq);                           /* drained: detach and stop */
@@ -196,7 +202,7 @@ struct vdpa_vq_state soft_first_state(const struct vdpa_soft *soft);
 bool soft_vq_may_run(const struct vdpa_soft_vq *vq);
 /* Have running queues use soft->iotlb.  covers: nothing that they use has gone. */
 void soft_vq_new_map(struct vdpa_soft_vq *vq, bool covers);
-/* Run fn(arg) where the queue's first part is owned now. */
+/* Run fn(arg) where the queue's first part is owned now, and with it. */
 void soft_vq_run(struct vdpa_soft_vq *vq, void (*fn)(void *arg), void *arg);
 int soft_vq_move(struct vdpa_soft_vq *vq, struct vdpa_worker *worker);
 

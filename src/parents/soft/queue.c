@@ -30,6 +30,8 @@ struct vdpa_soft_vq *soft_vq_alloc(struct vdpa_soft *soft, uint16_t idx)
 	}
 	vq->soft = soft;
 	vq->cls = &soft->cls;
+	vq->shared = soft->cls.flags & VDPA_SOFT_F_SHARED;
+	pthread_mutex_init(&vq->token, NULL);
 	vq->idx = idx;
 	vq->priv = (char *)vq + size;
 	vq->src.ops = &soft_vq_source_ops;
@@ -56,6 +58,7 @@ void soft_vq_free(struct vdpa_soft_vq *vq)
 	fd_closep(&vq->call);
 	fd_closep(&vq->err);
 	vdpa_vq_free(vq->ring);
+	pthread_mutex_destroy(&vq->token);
 	free(vq);
 }
 
@@ -66,10 +69,29 @@ bool soft_vq_may_run(const struct vdpa_soft_vq *vq)
 	return vq->ready && !soft->suspended && (soft_status(soft) & VIRTIO_CONFIG_S_DRIVER_OK);
 }
 
+struct run {
+	struct vdpa_soft_vq *vq;
+	void (*fn)(void *arg);
+	void *arg;
+};
+
+static void run_call(void *arg)
+{
+	struct run *run = arg;
+
+	if (run->vq->shared)
+		pthread_mutex_lock(&run->vq->token);
+	run->fn(run->arg);
+	if (run->vq->shared)
+		pthread_mutex_unlock(&run->vq->token);
+}
+
 void soft_vq_run(struct vdpa_soft_vq *vq, void (*fn)(void *arg), void *arg)
 {
+	struct run run = {vq, fn, arg};
+
 	if (vq->running)
-		worker_call(vq->thread, fn, arg);
+		worker_call(vq->thread, run_call, &run);
 	else
 		fn(arg);
 }
@@ -153,11 +175,24 @@ static void vq_close_ring(struct vdpa_soft_vq *vq)
 	soft_vq_release(vq);
 }
 
+/* The other queue of a pair, when it runs; else NULL. */
+static const struct vdpa_soft_vq *vq_partner(const struct vdpa_soft_vq *vq)
+{
+	const struct vdpa_soft *soft = vq->soft;
+	uint16_t idx = vq->idx ^ 1;
+
+	if (!(vq->cls->flags & VDPA_SOFT_F_PAIRS) || idx >= soft->vdev.nvqs)
+		return NULL;
+	return soft->vqs[idx]->running ? soft->vqs[idx] : NULL;
+}
+
 static int vq_pick_worker(struct vdpa_soft_vq *vq, struct vdpa_extack *ack)
 {
-	if (vq->pinned) {
-		vdpa_worker_pick_this(vq->pinned);
-		vq->worker = vq->pinned;
+	const struct vdpa_soft_vq *partner = vq_partner(vq);
+
+	if (vq->pinned || partner) {
+		vq->worker = vq->pinned ? vq->pinned : partner->worker;
+		vdpa_worker_pick_this(vq->worker);
 	} else {
 		vq->worker = vdpa_worker_pick(vq->soft->bus);
 	}
@@ -264,7 +299,7 @@ static void vq_cancel(struct vdpa_soft_vq *vq, bool drop)
 {
 	struct cancel cancel = {vq, drop};
 
-	worker_call(vq->thread, cancel_call, &cancel);
+	soft_vq_run(vq, cancel_call, &cancel);
 }
 
 /* Wait until the worker says that it is done, at most this long.  0 or -ETIMEDOUT. */
@@ -298,7 +333,7 @@ static void vq_drain(struct vdpa_soft_vq *vq, bool drop)
 	pthread_mutex_lock(&vq->soft->lock);
 	vq->drained = false;
 	pthread_mutex_unlock(&vq->soft->lock);
-	worker_call(vq->thread, hold_call, vq);
+	soft_vq_run(vq, hold_call, vq);
 	if (drop || (vq->cls->flags & VDPA_SOFT_F_WAITS))
 		vq_cancel(vq, drop);
 	if (!wait_drained(vq, ms))
@@ -371,7 +406,7 @@ void soft_vq_new_map(struct vdpa_soft_vq *vq, bool covers)
 	} else {
 		if (!covers)
 			vq_drain(vq, false);
-		worker_call(vq->thread, new_map_call, &map);
+		soft_vq_run(vq, new_map_call, &map);
 		vdpa_extack_prefix(&map.ack, map.err, "queue %u", vq->idx);
 		if (map.err)
 			soft_vq_stop(vq, false);

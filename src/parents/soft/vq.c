@@ -133,6 +133,20 @@ void soft_vq_call(struct vdpa_soft_vq *vq, int fd)
 	}
 }
 
+/* ---- the token */
+
+static inline void token_take(struct vdpa_soft_vq *vq)
+{
+	if (vq->shared)
+		pthread_mutex_lock(&vq->token);
+}
+
+static inline void token_put(struct vdpa_soft_vq *vq)
+{
+	if (vq->shared)
+		pthread_mutex_unlock(&vq->token);
+}
+
 /* ---- what stops a queue */
 
 static void vq_check_drained(struct vdpa_soft_vq *vq)
@@ -195,6 +209,9 @@ static void vq_park(struct vdpa_soft_vq *vq)
 
 static void vq_pause(struct vdpa_soft_vq *vq)
 {
+	/* The timer is its own worker's.  Another one comes back anyway. */
+	if (!worker_current(vq->thread))
+		return;
 	vq->hold |= SOFT_HOLD_NOMEM;
 	loop_timer_set(worker_loop(vq->thread), &vq->timer, NOMEM_PAUSE_NS);
 }
@@ -240,58 +257,92 @@ static bool vq_supply(struct vdpa_soft_vq *vq)
 	return false;
 }
 
-static bool soft_vq_poll(struct worker_source *src)
+/* The next request; NULL: none, or the queue takes nothing now. */
+static inline struct vdpa_soft_req *vq_take(struct vdpa_soft_vq *vq)
 {
-	struct vdpa_soft_vq *vq = from_source(src);
+	struct vdpa_soft_req *req = vq->free;
+	int got;
+
+	if (unlikely(vq->hold))
+		return NULL;
+	if (unlikely(!req)) {
+		if (!vq_supply(vq))
+			return NULL;
+		req = vq->free;
+	}
+	got = vdpa_vq_pop(vq->ring, &req->elem);
+	if (got <= 0) {
+		if (unlikely(got < 0))
+			vq_stuck(vq, got);
+		return NULL;
+	}
+	vq->free = req->next;
+	vq->taken++;
+	return req;
+}
+
+/* Hand the class request after request.  Returns how many. */
+static uint32_t vq_handle(struct vdpa_soft_vq *vq)
+{
 	uint64_t bytes = 0;
 	uint32_t num = 0;
 
-	vq->polling = true;
-	vq->hold &= ~SOFT_HOLD_PARKED;
-	while (num < SOFT_BATCH && bytes < SOFT_BATCH_BYTES && likely(!vq->hold)) {
-		struct vdpa_soft_req *req = vq->free;
-		int got;
+	while (num < SOFT_BATCH && bytes < SOFT_BATCH_BYTES) {
+		struct vdpa_soft_req *req = vq_take(vq);
 
-		if (unlikely(!req)) {
-			if (!vq_supply(vq))
-				break;
-			req = vq->free;
-		}
-		got = vdpa_vq_pop(vq->ring, &req->elem);
-		if (got <= 0) {
-			if (unlikely(got < 0))
-				vq_stuck(vq, got);
+		if (!req)
 			break;
-		}
-		vq->free = req->next;
-		vq->taken++;
 		bytes += (uint64_t)req->elem.out_len + req->elem.in_len;
 		vq->cls->handle(req);
 		/* A driver that polls goes on with these while we do the rest. */
 		if (!(++num % SOFT_PUBLISH) && vq->dirty)
 			vq_publish_quietly(vq);
 	}
-	if (num) {
-		vq->idle_ns = 0;
-		vq->miss_told = false;
-		if (vq->cls->flush)
-			vq->cls->flush(vq);
-	}
+	if (num && vq->cls->flush)
+		vq->cls->flush(vq);
+	return num;
+}
+
+/* One user's turn begins / ends. */
+static inline void vq_turn(struct vdpa_soft_vq *vq)
+{
+	vq->polling = true;
+	vq->hold &= ~SOFT_HOLD_PARKED;
+}
+
+static inline bool vq_turn_end(struct vdpa_soft_vq *vq)
+{
 	vq->polling = false;
 	if (unlikely(vq->losses != sigbus_count()))
 		vq_check_map(vq);
 	if (!vq->dirty && !vq->wants_call)
-		return num;
+		return false;
 	vq_publish(vq);
 	return true;
 }
 
-static bool soft_vq_arm(struct worker_source *src)
+static bool soft_vq_poll(struct worker_source *src)
 {
 	struct vdpa_soft_vq *vq = from_source(src);
+	bool found;
+
+	token_take(vq);
+	vq_turn(vq);
+	found = vq->cls->poll ? vq->cls->poll(vq) : vq_handle(vq);
+	if (found) {
+		vq->idle_ns = 0;
+		vq->miss_told = false;
+	}
+	found |= vq_turn_end(vq);
+	token_put(vq);
+	return found;
+}
+
+static bool vq_arm(struct vdpa_soft_vq *vq)
+{
 	bool more;
 
-	if (vq->hold & (SOFT_HOLD_STOPPED | SOFT_HOLD_DRAIN | SOFT_HOLD_BROKEN))
+	if (vq->no_kicks || vq->hold & (SOFT_HOLD_STOPPED | SOFT_HOLD_DRAIN | SOFT_HOLD_BROKEN))
 		return vq->dirty;
 	more = vdpa_vq_enable_kick(vq->ring);
 	if (vq->hold)
@@ -305,9 +356,25 @@ static bool soft_vq_arm(struct worker_source *src)
 	return more || vq->dirty;
 }
 
+static bool soft_vq_arm(struct worker_source *src)
+{
+	struct vdpa_soft_vq *vq = from_source(src);
+	bool more;
+
+	token_take(vq);
+	more = vq_arm(vq);
+	token_put(vq);
+	return more;
+}
+
 static void soft_vq_disarm(struct worker_source *src)
 {
-	vdpa_vq_disable_kick(from_source(src)->ring);
+	struct vdpa_soft_vq *vq = from_source(src);
+
+	token_take(vq);
+	if (!vq->no_kicks)
+		vdpa_vq_disable_kick(vq->ring);
+	token_put(vq);
 }
 
 static void soft_vq_woken(struct worker_source *src)
@@ -321,7 +388,9 @@ static void soft_vq_timer(struct loop_timer *timer)
 {
 	struct vdpa_soft_vq *vq = container_of(timer, struct vdpa_soft_vq, timer);
 
+	token_take(vq);
 	vq->hold &= ~SOFT_HOLD_NOMEM;
+	token_put(vq);
 	worker_source_wake(&vq->src);
 }
 
@@ -357,8 +426,9 @@ int soft_vq_begin(struct vdpa_soft_vq *vq, struct vdpa_extack *ack)
 {
 	int err = 0;
 
-	vq->hold = vq->taken = 0;
-	vq->wants_call = vq->miss_told = false;
+	/* Whom the class shows the queue to must wait until it is attached. */
+	vq->taken = 0;
+	vq->wants_call = vq->miss_told = vq->no_kicks = false;
 	/* The first poll publishes: whoever used the in-flight log before us may owe a call. */
 	vq->dirty = true;
 	vq->idle_ns = 0;
@@ -376,19 +446,23 @@ int soft_vq_begin(struct vdpa_soft_vq *vq, struct vdpa_extack *ack)
 		vdpa_extack_set(ack, err, "cannot wait for kicks: %s", vdpa_extack_text(NULL, err));
 		goto opened;
 	}
+	token_take(vq);
+	vq->hold = 0;
+	token_put(vq);
 	return 0;
 
 opened:
 	vq_close(vq);
 stopped:
 	vq_unwatch(vq);
-	vq->hold = SOFT_HOLD_STOPPED;
 	return err;
 }
 
 void soft_vq_end(struct vdpa_soft_vq *vq)
 {
+	token_take(vq);
 	vq->hold = SOFT_HOLD_STOPPED;
+	token_put(vq);
 	worker_detach_local(&vq->src);
 	loop_timer_cancel(&vq->timer);
 	vq_close(vq);
@@ -446,6 +520,62 @@ VDPA_API void vdpa_soft_broken(struct vdpa_soft_req *req, const char *why)
 	vq_break(vq, why);
 	if (vq->hold & SOFT_HOLD_DRAIN)
 		vq_check_drained(vq);
+}
+
+VDPA_API struct vdpa_soft_req *vdpa_soft_vq_take(struct vdpa_soft_vq *vq)
+{
+	return vq_take(vq);
+}
+
+VDPA_API void vdpa_soft_vq_untake(struct vdpa_soft_req *req)
+{
+	struct vdpa_soft_vq *vq = req->vq;
+
+	if (!vdpa_vq_unpop(vq->ring, &req->elem)) {
+		vdpa_soft_complete(req, 0);
+		return;
+	}
+	vq->taken--;
+	put_req(vq, req);
+}
+
+VDPA_API void vdpa_soft_vq_want_kicks(struct vdpa_soft_vq *vq, bool on)
+{
+	if (on != vq->no_kicks)
+		return;
+	vq->no_kicks = !on;
+	if (!on)
+		vdpa_vq_disable_kick(vq->ring);
+	else
+		/* It asks for them when it finds nothing more to do. */
+		worker_source_wake(&vq->src);
+}
+
+VDPA_API void vdpa_soft_vq_wake(struct vdpa_soft_vq *vq)
+{
+	worker_source_wake(&vq->src);
+}
+
+VDPA_API bool vdpa_soft_vq_enter(struct vdpa_soft_vq *vq)
+{
+	token_take(vq);
+	if (unlikely(vq->hold & ~SOFT_HOLD_PARKED)) {
+		token_put(vq);
+		return false;
+	}
+	vq_turn(vq);
+	return true;
+}
+
+VDPA_API void vdpa_soft_vq_leave(struct vdpa_soft_vq *vq)
+{
+	vq_turn_end(vq);
+	token_put(vq);
+}
+
+VDPA_API void vdpa_soft_vq_dropped(struct vdpa_soft_vq *vq, uint32_t num)
+{
+	counter_add(&vdpa_vq_stats(vq->ring)->drops, num);
 }
 
 static void watch_ready(struct loop_watch *watch, uint32_t events)
