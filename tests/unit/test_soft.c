@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "fail_alloc.h"
+#include "parents/soft/internal.h"
 #include "virtqueue/inflight.h"
 
 /* ---- a class for tests: the first byte of a request says what to do with it */
@@ -1369,6 +1370,49 @@ static void test_soft_add_without_memory(void **state)
 	rig_close(&rig);
 }
 
+static int borrow_create(struct vdpa_soft *soft, struct vdpa_attrs *attrs, struct vdpa_extack *ack)
+{
+	int *backend = soft_arg(soft);
+
+	if (!backend)
+		return vdpa_extack_set(ack, -ENODEV, "nobody brings a backend");
+	++*backend;
+	return 0;
+}
+
+/* A parent of another kind brings the backend, and says which attributes are live. */
+static void test_soft_made_by_another_parent(void **state)
+{
+	struct vdpa_soft_class cls = test_class;
+	struct vdpa_mgmtdev other = {.name = "other"};
+	struct vdpa_device *vdev = NULL;
+	struct vdpa_extack ack = {0};
+	int backend = 0;
+	struct rig rig;
+
+	cls.max_vqs = 0; /* as many as nvqs */
+	cls.create = borrow_create;
+	rig_open_bus(&rig, classes);
+	assert_int_equal(
+		soft_dev_make(rig.bus, &other, &cls, test_attrs, "d", NULL, NULL, &vdev, &ack),
+		-ENODEV);
+	assert_string_equal(ack.msg, "nobody brings a backend");
+	assert_null(vdev);
+	assert_int_equal(
+		soft_dev_make(rig.bus, &other, &cls, test_attrs, "d", NULL, &backend, &vdev, NULL),
+		0);
+	assert_int_equal(backend, 1);
+	assert_ptr_equal(vdev->mdev, &other);
+	assert_ptr_equal(vdev->attrs, test_attrs);
+	assert_int_equal(vdev->nvqs, cls.nvqs);
+	vdev->ops->free(vdev);
+	cls.handle = NULL;
+	assert_int_equal(
+		soft_dev_make(rig.bus, &other, &cls, NULL, "d", NULL, &backend, &vdev, NULL),
+		-EINVAL);
+	rig_close(&rig);
+}
+
 /* The worker has no memory for requests: it tries again later, and nothing is lost. */
 static void test_soft_waits_for_memory(void **state)
 {
@@ -1467,6 +1511,7 @@ int main(void)
 		cmocka_unit_test(test_soft_attributes),
 		cmocka_unit_test(test_soft_device_record),
 		cmocka_unit_test(test_soft_add_without_memory),
+		cmocka_unit_test(test_soft_made_by_another_parent),
 		cmocka_unit_test(test_soft_waits_for_memory),
 		cmocka_unit_test(test_soft_idle_devices_are_small),
 		cmocka_unit_test(test_soft_class_has_to_be_whole),

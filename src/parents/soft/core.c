@@ -120,6 +120,38 @@ void soft_dev_free(struct vdpa_device *vdev)
 	soft_free(to_soft(vdev));
 }
 
+/* A class of an older build is shorter. */
+static int copy_class(struct vdpa_soft_class *copy, const struct vdpa_soft_class *cls,
+		      struct vdpa_extack *ack)
+{
+	size_t least = offsetof(struct vdpa_soft_class, load) + sizeof(copy->load);
+
+	if (cls->size < least)
+		return vdpa_extack_set(ack, -EINVAL,
+				       "the class says it is %zu bytes, less than %zu", cls->size,
+				       least);
+	*copy = (struct vdpa_soft_class){0};
+	memcpy(copy, cls, cls->size < sizeof(*copy) ? cls->size : sizeof(*copy));
+	if (!copy->max_vqs)
+		copy->max_vqs = copy->nvqs;
+	if (!copy->name || !copy->handle == !copy->poll || !copy->device_id || !copy->nvqs ||
+	    copy->max_vqs < copy->nvqs)
+		return vdpa_extack_set(ack, -EINVAL,
+				       "class '%s' lacks its name, device id, queues, or one of "
+				       "handle() and poll()",
+				       copy->name ? copy->name : "?");
+	if (copy->max_segs > VDPA_VQ_SEGS_MAX)
+		return vdpa_extack_set(ack, -EINVAL, "class '%s' takes %u pieces, more than %u",
+				       copy->name, copy->max_segs, VDPA_VQ_SEGS_MAX);
+	if (strlen(copy->name) >= VDPA_NAME_MAX)
+		return vdpa_extack_set(ack, -EINVAL, "class name '%s' is longer than %d",
+				       copy->name, VDPA_NAME_MAX - 1);
+	if (!copy->save != !copy->load)
+		return vdpa_extack_set(ack, -EINVAL, "class '%s' has one of save() and load() only",
+				       copy->name);
+	return 0;
+}
+
 static struct vdpa_soft *soft_alloc(struct vdpa_bus *bus, const struct vdpa_soft_class *cls,
 				    const char *name)
 {
@@ -206,17 +238,23 @@ struct soft_mgmtdev {
 	struct vdpa_attr_desc attrs[]; /* the class's, then the common ones */
 };
 
-static int soft_dev_add(struct vdpa_mgmtdev *mdev, const char *name, struct vdpa_attrs *attrs,
-			struct vdpa_device **ret, struct vdpa_extack *ack)
+int soft_dev_make(struct vdpa_bus *bus, struct vdpa_mgmtdev *mdev,
+		  const struct vdpa_soft_class *cls, const struct vdpa_attr_desc *live_attrs,
+		  const char *name, struct vdpa_attrs *attrs, void *arg, struct vdpa_device **ret,
+		  struct vdpa_extack *ack)
 {
-	struct soft_mgmtdev *sm = container_of(mdev, struct soft_mgmtdev, mdev);
-	struct vdpa_soft *soft = soft_alloc(sm->bus, &sm->cls, name);
-	int err;
+	struct vdpa_soft_class copy;
+	struct vdpa_soft *soft;
+	int err = copy_class(&copy, cls, ack);
 
+	if (err)
+		return err;
+	soft = soft_alloc(bus, &copy, name);
 	if (!soft)
 		return -ENOMEM;
 	soft->vdev.mdev = mdev;
-	soft->vdev.attrs = sm->attrs;
+	soft->vdev.attrs = live_attrs;
+	soft->arg = arg;
 	err = read_attrs(soft, attrs, ack);
 	if (!err && soft->cls.create)
 		err = soft->cls.create(soft, attrs, ack);
@@ -236,6 +274,14 @@ fail:
 	return err;
 }
 
+static int soft_dev_add(struct vdpa_mgmtdev *mdev, const char *name, struct vdpa_attrs *attrs,
+			struct vdpa_device **ret, struct vdpa_extack *ack)
+{
+	struct soft_mgmtdev *sm = container_of(mdev, struct soft_mgmtdev, mdev);
+
+	return soft_dev_make(sm->bus, mdev, &sm->cls, sm->attrs, name, attrs, NULL, ret, ack);
+}
+
 /* ---- classes */
 
 static void soft_mgmtdev_free(struct vdpa_mgmtdev *mdev)
@@ -248,38 +294,6 @@ static const struct vdpa_mgmtdev_ops soft_mgmtdev_ops = {
 	.dev_add = soft_dev_add,
 	.free = soft_mgmtdev_free,
 };
-
-/* A class of an older build is shorter. */
-static int copy_class(struct vdpa_soft_class *copy, const struct vdpa_soft_class *cls,
-		      struct vdpa_extack *ack)
-{
-	size_t least = offsetof(struct vdpa_soft_class, load) + sizeof(copy->load);
-
-	if (cls->size < least)
-		return vdpa_extack_set(ack, -EINVAL,
-				       "the class says it is %zu bytes, less than %zu", cls->size,
-				       least);
-	*copy = (struct vdpa_soft_class){0};
-	memcpy(copy, cls, cls->size < sizeof(*copy) ? cls->size : sizeof(*copy));
-	if (!copy->max_vqs)
-		copy->max_vqs = copy->nvqs;
-	if (!copy->name || !copy->handle == !copy->poll || !copy->device_id || !copy->nvqs ||
-	    copy->max_vqs < copy->nvqs)
-		return vdpa_extack_set(ack, -EINVAL,
-				       "class '%s' lacks its name, device id, queues, or one of "
-				       "handle() and poll()",
-				       copy->name ? copy->name : "?");
-	if (copy->max_segs > VDPA_VQ_SEGS_MAX)
-		return vdpa_extack_set(ack, -EINVAL, "class '%s' takes %u pieces, more than %u",
-				       copy->name, copy->max_segs, VDPA_VQ_SEGS_MAX);
-	if (strlen(copy->name) >= VDPA_NAME_MAX)
-		return vdpa_extack_set(ack, -EINVAL, "class name '%s' is longer than %d",
-				       copy->name, VDPA_NAME_MAX - 1);
-	if (!copy->save != !copy->load)
-		return vdpa_extack_set(ack, -EINVAL, "class '%s' has one of save() and load() only",
-				       copy->name);
-	return 0;
-}
 
 static size_t num_attrs(const struct vdpa_attr_desc *table)
 {

@@ -99,6 +99,7 @@ struct vdpa_soft {
 	struct vdpa_soft_class cls; /* as long as ours, zeroes where the class is older */
 	struct vdpa_bus *bus;
 	void *priv;
+	void *arg; /* of soft_dev_make() */
 	uint32_t req_stride;
 	uint32_t queue_size;
 	uint64_t ring_features;  /* offered */
@@ -133,11 +134,29 @@ static inline struct vdpa_soft *to_soft(struct vdpa_device *vdev)
 	return container_of(vdev, struct vdpa_soft, vdev);
 }
 
+/* NULL for a device that an ordinary `dev add` made. */
+static inline void *soft_arg(const struct vdpa_soft *soft)
+{
+	return soft->arg;
+}
+
 /* the classes, one file each */
 extern const struct vdpa_soft_class soft_blk_class;
 
 /* core.c */
 extern const struct vdpa_soft_class *const soft_classes[]; /* ends with NULL */
+/*
+ * Make a device of a class for a management device of another kind: a switch, a TmFIFO.
+ *
+ * cls, live_attrs (of `dev set`; NULL: none): constants that outlive the device.  attrs (NULL: all
+ * defaults): checked and borrowed, descriptors may be taken.  arg: what the class's create() finds
+ * with soft_arg(): the backend that the parent brings.  ret: to be handed to the bus.
+ * -EINVAL, -ERANGE, -ENOMEM, what create() says.  Lane; may block.
+ */
+int soft_dev_make(struct vdpa_bus *bus, struct vdpa_mgmtdev *mdev,
+		  const struct vdpa_soft_class *cls, const struct vdpa_attr_desc *live_attrs,
+		  const char *name, struct vdpa_attrs *attrs, void *arg, struct vdpa_device **ret,
+		  struct vdpa_extack *ack);
 void soft_dev_free(struct vdpa_device *vdev);
 const char *soft_why_not(struct vdpa_device *vdev, unsigned int bit);
 
