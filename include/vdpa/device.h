@@ -68,6 +68,33 @@ struct vdpa_inflight_region {
 	uint16_t queue_size;
 };
 
+/**
+ * What a client asks of a device outside the rings: class_cmd().  Numbers are in the byte order of
+ * virtio, little-endian.
+ */
+enum vdpa_class_cmd {
+	/**
+	 * A command of a net device's control queue.  In: class, command and its data, as there;
+	 * out: the ack byte.  @spec virtio 1.3, 5.1.6.5
+	 */
+	VDPA_CMD_NET_CTRL,
+	/** Tell the network where this MAC address is now.  In: its 6 bytes. */
+	VDPA_CMD_NET_RARP,
+	/** The driver goes by this MTU.  In: 16 bits, bytes of a packet. */
+	VDPA_CMD_NET_MTU,
+	/**
+	 * A request of a crypto device's control queue: make a session.  In: what the device reads
+	 * there; out: what it writes.  @spec virtio 1.3, 5.9.7.2
+	 */
+	VDPA_CMD_CRYPTO_CREATE_SESSION,
+	/** The same: end a session. */
+	VDPA_CMD_CRYPTO_CLOSE_SESSION,
+	VDPA_CMD_MAX, /**< how many there are */
+};
+
+/** Most bytes that go in or come out with one command. */
+#define VDPA_CMD_DATA_MAX 65536u
+
 struct vdpa_config_ops {
 	size_t size; /**< sizeof(struct vdpa_config_ops) of the parent's build */
 
@@ -218,6 +245,23 @@ struct vdpa_config_ops {
 		    struct vdpa_extack *ack);
 	/** Last: nobody uses the device any more; free what embeds it.  Required. */
 	void (*free)(struct vdpa_device *vdev);
+
+	/* ---- commands outside the rings, in pairs */
+
+	/** Which class_cmd() knows: 1 << VDPA_CMD_* each.  Constant.  Optional: none. */
+	uint64_t (*get_class_cmds)(struct vdpa_device *vdev);
+	/**
+	 * Run a command by the code that runs it when it comes in the control queue.  That queue
+	 * may run meanwhile.  Optional.
+	 * @param cmd      of get_class_cmds() (checked)
+	 * @param in       in_len bytes, at least as many as the command has (checked)
+	 * @param out      room for *out_len bytes
+	 * @param out_len  in: the room, at least what the command answers (checked); out: what was
+	 *                 answered
+	 * @return 0; what the class thinks of a command that has an answer stands in the answer
+	 */
+	int (*class_cmd)(struct vdpa_device *vdev, uint32_t cmd, const void *in, uint32_t in_len,
+			 void *out, uint32_t *out_len, struct vdpa_extack *ack);
 };
 
 /**
@@ -326,6 +370,11 @@ int vdpa_set_inflight(struct vdpa_device *vdev, const struct vdpa_inflight_regio
 		      struct vdpa_extack *ack);
 int vdpa_set_dirty_log(struct vdpa_device *vdev, struct vdpa_dirty_log *log);
 int vdpa_set_vq_log(struct vdpa_device *vdev, uint16_t idx, bool on, uint64_t log_addr);
+uint64_t vdpa_get_class_cmds(struct vdpa_device *vdev);
+/** -EOPNOTSUPP also for a command that is not one of vdpa_get_class_cmds().  out may be NULL, and
+ * *out_len 0, for one without an answer; *out_len is 0 after an error. */
+int vdpa_class_cmd(struct vdpa_device *vdev, uint32_t cmd, const void *in, uint32_t in_len,
+		   void *out, uint32_t *out_len, struct vdpa_extack *ack);
 
 #ifdef __cplusplus
 }

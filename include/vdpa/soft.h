@@ -115,6 +115,14 @@ struct vdpa_soft_class {
 	bool (*poll)(struct vdpa_soft_vq *vq);
 	/** What the class counts of a queue beyond struct vdpa_vq_stats.  Optional.  Any thread. */
 	void (*vq_stats)(struct vdpa_soft_vq *vq, struct vdpa_info *info);
+	uint64_t cmds; /**< what cmd() knows: 1 << VDPA_CMD_* each */
+	/**
+	 * A command outside the rings: do as the control queue does, by the same code.  See
+	 * class_cmd() of struct vdpa_config_ops.  With `cmds`.  Lane; queues may run, so what it
+	 * shares with them needs a lock.
+	 */
+	int (*cmd)(struct vdpa_soft *soft, uint32_t cmd, const void *in, uint32_t in_len, void *out,
+		   uint32_t *out_len, struct vdpa_extack *ack);
 };
 
 /** How much a queue does before the others have their turn. */

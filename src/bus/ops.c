@@ -560,3 +560,65 @@ VDPA_API int vdpa_set_vq_log(struct vdpa_device *vdev, uint16_t idx, bool on, ui
 		return -EOPNOTSUPP;
 	return idx < vdev->nvqs ? ops_of(vdev)->set_vq_log(vdev, idx, on, log_addr) : -EINVAL;
 }
+
+/* ---- commands outside the rings */
+
+struct cmd_row {
+	const char *name;
+	uint32_t in_min, in_max, out_min;
+};
+
+static const struct cmd_row cmd_rows[VDPA_CMD_MAX] = {
+	/* class, command; how much more belongs to which is for the class to say */
+	[VDPA_CMD_NET_CTRL] = {"NET_CTRL", 2, VDPA_CMD_DATA_MAX, 1},
+	[VDPA_CMD_NET_RARP] = {"NET_RARP", 6, 6, 0},
+	[VDPA_CMD_NET_MTU] = {"NET_MTU", 2, 2, 0},
+	[VDPA_CMD_CRYPTO_CREATE_SESSION] = {"CRYPTO_CREATE_SESSION", 1, VDPA_CMD_DATA_MAX, 1},
+	[VDPA_CMD_CRYPTO_CLOSE_SESSION] = {"CRYPTO_CLOSE_SESSION", 1, VDPA_CMD_DATA_MAX, 1},
+};
+
+VDPA_API uint64_t vdpa_get_class_cmds(struct vdpa_device *vdev)
+{
+	if (!ops_of(vdev)->get_class_cmds)
+		return 0;
+	return ops_of(vdev)->get_class_cmds(vdev) & (BIT_ULL(VDPA_CMD_MAX) - 1);
+}
+
+static int check_cmd(struct vdpa_device *vdev, uint32_t cmd, uint32_t in_len, uint32_t room,
+		     struct vdpa_extack *ack)
+{
+	const struct cmd_row *row = &cmd_rows[cmd];
+
+	if (!(vdpa_get_class_cmds(vdev) & BIT_ULL(cmd)))
+		return vdpa_extack_set(ack, -EOPNOTSUPP, "the device does not know the command %s",
+				       row->name);
+	if (in_len < row->in_min || in_len > row->in_max)
+		return vdpa_extack_set(ack, -EINVAL, "%s of %u bytes: %u to %u", row->name, in_len,
+				       row->in_min, row->in_max);
+	if (room < row->out_min || room > VDPA_CMD_DATA_MAX)
+		return vdpa_extack_set(ack, -EINVAL,
+				       "%s with room for an answer of %u bytes: %u to %u",
+				       row->name, room, row->out_min, VDPA_CMD_DATA_MAX);
+	return 0;
+}
+
+VDPA_API int vdpa_class_cmd(struct vdpa_device *vdev, uint32_t cmd, const void *in, uint32_t in_len,
+			    void *out, uint32_t *out_len, struct vdpa_extack *ack)
+{
+	uint32_t room = *out_len;
+	int err;
+
+	*out_len = 0;
+	if (cmd >= VDPA_CMD_MAX)
+		return vdpa_extack_set(ack, -EOPNOTSUPP, "there is no command %u", cmd);
+	err = check_cmd(vdev, cmd, in_len, room, ack);
+	if (err)
+		return err;
+	*out_len = room;
+	err = ops_of(vdev)->class_cmd(vdev, cmd, in, in_len, out, out_len, ack);
+	if (!err)
+		return 0;
+	*out_len = 0;
+	return vdpa_extack_set(ack, err, "the device refuses %s: %s", cmd_rows[cmd].name,
+			       vdpa_extack_text(NULL, err));
+}

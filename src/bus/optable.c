@@ -57,6 +57,8 @@ static const char *ops_mismatch(const struct vdpa_config_ops *ops)
 		return "'set_map' and 'dma_map' exclude each other";
 	if (!ops->save != !ops->load)
 		return "'save' and 'load' come in pairs";
+	if (!ops->class_cmd != !ops->get_class_cmds)
+		return "'class_cmd' and 'get_class_cmds' come in pairs";
 	if (ops->set_vq_log && !ops->set_dirty_log)
 		return "'set_vq_log' needs 'set_dirty_log'";
 	return NULL;

@@ -333,6 +333,28 @@ static int op_load(struct vdpa_device *vdev, const struct vdpa_state_blob *blob,
 	return err ? err : vdpa_state_u64(blob, 7, &fake_of(vdev)->learned);
 }
 
+static uint64_t op_get_class_cmds(struct vdpa_device *vdev)
+{
+	return FAKE_CMDS;
+}
+
+/* What has an answer is answered by the complement of its first byte. */
+static int op_class_cmd(struct vdpa_device *vdev, uint32_t cmd, const void *in, uint32_t in_len,
+			void *out, uint32_t *out_len, struct vdpa_extack *ack)
+{
+	struct fake_vdev *fake = fake_of(vdev);
+	int err = did(vdev, "class_cmd");
+
+	if (err)
+		return err;
+	fake->cmd_len = in_len < sizeof(fake->cmd) ? in_len : sizeof(fake->cmd);
+	memcpy(fake->cmd, in, fake->cmd_len);
+	if (*out_len)
+		*(uint8_t *)out = (uint8_t)~fake->cmd[0];
+	*out_len = *out_len ? 1 : 0;
+	return 0;
+}
+
 static void op_free(struct vdpa_device *vdev)
 {
 	struct fake_vdev *fake = fake_of(vdev);
@@ -377,6 +399,8 @@ const struct vdpa_config_ops fake_ops = {
 	.save = op_save,
 	.load = op_load,
 	.free = op_free,
+	.get_class_cmds = op_get_class_cmds,
+	.class_cmd = op_class_cmd,
 };
 
 static const struct vdpa_attr_desc dev_attrs[] = {

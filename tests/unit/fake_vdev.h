@@ -16,6 +16,7 @@
 #define FAKE_CONFIG_SIZE 16
 /* Config bytes that a driver may write. */
 #define FAKE_CONFIG_RW   8
+#define FAKE_CMDS        (1ULL << VDPA_CMD_NET_CTRL | 1ULL << VDPA_CMD_NET_RARP)
 #define FAKE_FEATURES    (1ULL << 32 | 1ULL << 34 | 1ULL << 28 | 1ULL << 9 | 1ULL << 11)
 
 /* A place where somebody waits until the test lets him go. */
@@ -73,6 +74,8 @@ struct fake_vdev {
 	uint8_t config[FAKE_CONFIG_SIZE];
 	uint64_t learned; /* the class's own state: saved and loaded, lost on reset */
 	uint64_t size;    /* a live attribute */
+	uint8_t cmd[16];  /* what came in with the last command */
+	uint32_t cmd_len;
 	struct fake_vq vqs[FAKE_NVQS];
 	struct vdpa_iotlb *map;
 	pthread_mutex_t cb_lock;

@@ -37,6 +37,7 @@ static void test_ops_registration_names_the_missing_op(void **state)
 		GAP(get_generation, "lack 'get_generation'"),
 		GAP(free, "lack 'free'"),
 		GAP(save, "'save' and 'load' come in pairs"),
+		GAP(class_cmd, "'class_cmd' and 'get_class_cmds' come in pairs"),
 	};
 	struct env *env = *state;
 	struct fake_vdev *fake = fake_vdev_alloc(&env->world, "own0");
@@ -302,6 +303,62 @@ static void test_ops_missing_ones_have_an_answer(void **state)
 	run_on_lane(state, lane_missing_ops);
 }
 
+/* ---- commands outside the rings */
+
+static void refuse_cmd(struct vdpa_device *vdev, uint32_t cmd, uint32_t in_len, uint32_t room,
+		       int err, const char *text)
+{
+	static const uint8_t in[VDPA_CMD_DATA_MAX + 1];
+	struct vdpa_extack ack = {0};
+	uint8_t out[16];
+
+	assert_int_equal(vdpa_class_cmd(vdev, cmd, in, in_len, out, &room, &ack), err);
+	assert_non_null(strstr(ack.msg, text));
+	assert_int_equal(room, 0);
+}
+
+static void lane_commands(struct vdpa_device *vdev, void *arg)
+{
+	struct fake_vdev *fake = fake_of(vdev);
+	struct env *env = arg;
+	uint8_t out[16];
+	uint32_t len = 0;
+
+	assert_int_equal(vdpa_get_class_cmds(vdev), FAKE_CMDS);
+	assert_int_equal(vdpa_class_cmd(vdev, VDPA_CMD_NET_RARP, "abcdef", 6, NULL, &len, NULL), 0);
+	assert_int_equal(len, 0);
+	assert_int_equal(fake->cmd_len, 6);
+	assert_memory_equal(fake->cmd, "abcdef", 6);
+	len = sizeof(out);
+	assert_int_equal(vdpa_class_cmd(vdev, VDPA_CMD_NET_CTRL, "\1\2xy", 4, out, &len, NULL), 0);
+	assert_int_equal(len, 1);
+	assert_int_equal(out[0], 0xfe);
+
+	/* None of these reaches the device. */
+	fake_forget(&env->world);
+	refuse_cmd(vdev, VDPA_CMD_NET_MTU, 2, 0, -EOPNOTSUPP, "know the command NET_MTU");
+	refuse_cmd(vdev, VDPA_CMD_MAX, 2, 0, -EOPNOTSUPP, "no command 5");
+	refuse_cmd(vdev, UINT32_MAX, 2, 0, -EOPNOTSUPP, "no command 4294967295");
+	refuse_cmd(vdev, VDPA_CMD_NET_RARP, 5, 0, -EINVAL, "NET_RARP of 5 bytes: 6 to 6");
+	refuse_cmd(vdev, VDPA_CMD_NET_RARP, 7, 0, -EINVAL, "NET_RARP of 7 bytes: 6 to 6");
+	refuse_cmd(vdev, VDPA_CMD_NET_CTRL, 1, 1, -EINVAL, "NET_CTRL of 1 bytes: 2 to 65536");
+	refuse_cmd(vdev, VDPA_CMD_NET_CTRL, VDPA_CMD_DATA_MAX + 1, 1, -EINVAL, "65537 bytes");
+	refuse_cmd(vdev, VDPA_CMD_NET_CTRL, 2, 0, -EINVAL, "an answer of 0 bytes: 1 to 65536");
+	refuse_cmd(vdev, VDPA_CMD_NET_CTRL, 2, UINT32_MAX, -EINVAL, "4294967295 bytes");
+	assert_false(FAKE_SAW(&env->world, "class_cmd"));
+
+	env->world.fail_err = -EIO;
+	env->world.fail = "class_cmd";
+	refuse_cmd(vdev, VDPA_CMD_NET_CTRL, 2, 1, -EIO,
+		   "the device refuses NET_CTRL: Input/output");
+	env->world.fail = NULL;
+}
+
+static void test_ops_commands(void **state)
+{
+	run_on_lane(state, lane_commands);
+}
+
 /* ---- changes that the device reports */
 
 static void driver_told(void *arg)
@@ -391,6 +448,7 @@ int main(void)
 		OPS_TEST(test_ops_config_space_has_an_end),
 		OPS_TEST(test_ops_errors_have_text),
 		OPS_TEST(test_ops_missing_ones_have_an_answer),
+		OPS_TEST(test_ops_commands),
 		OPS_TEST(test_ops_changes_become_events),
 		OPS_TEST(test_ops_events_do_not_pile_up),
 	};

@@ -193,6 +193,17 @@ static int test_load(struct vdpa_soft *soft, const struct vdpa_state_blob *blob,
 	return vdpa_state_u64(blob, 1, &test_dev->kept);
 }
 
+/* Answers with what came in. */
+static int test_cmd(struct vdpa_soft *soft, uint32_t cmd, const void *in, uint32_t in_len,
+		    void *out, uint32_t *out_len, struct vdpa_extack *ack)
+{
+	if (cmd == VDPA_CMD_NET_RARP)
+		return vdpa_extack_set(ack, -ENETDOWN, "there is no link");
+	*out_len = in_len < *out_len ? in_len : *out_len;
+	memcpy(out, in, *out_len);
+	return 0;
+}
+
 static const struct vdpa_attr_desc test_attrs[] = {
 	{.name = "capacity", .type = VDPA_ATTR_UINT, .flags = VDPA_ATTR_LIVE, .help = "a number"},
 	{0},
@@ -213,8 +224,13 @@ static const struct vdpa_soft_class canceling_class = {
 	.name = "canceling", TEST_CLASS, .cancel = test_cancel};
 static const struct vdpa_soft_class waiting_class = {
 	.name = "waiting", TEST_CLASS, .cancel = test_cancel, .flags = VDPA_SOFT_F_WAITS};
+static const struct vdpa_soft_class commanded_class = {.name = "commanded",
+						       TEST_CLASS,
+						       .cmds = BIT_ULL(VDPA_CMD_NET_CTRL) |
+							       BIT_ULL(VDPA_CMD_NET_RARP),
+						       .cmd = test_cmd};
 static const struct vdpa_soft_class *const classes[] = {&test_class, &canceling_class,
-							&waiting_class, NULL};
+							&waiting_class, &commanded_class, NULL};
 
 static const char *const four_queues[] = {"queues", "4", "in-order", "on", NULL};
 
@@ -1324,6 +1340,48 @@ static void test_soft_device_record(void **state)
 	vdpa_state_clear(&record);
 }
 
+/* ---- commands outside the rings */
+
+static int do_no_command(struct rig *rig, void *unused)
+{
+	uint32_t len = 0;
+
+	assert_int_equal(vdpa_get_class_cmds(rig->vdev), 0);
+	return vdpa_class_cmd(rig->vdev, VDPA_CMD_NET_RARP, "abcdef", 6, NULL, &len, &rig->ack);
+}
+
+static int do_commands(struct rig *rig, void *unused)
+{
+	uint32_t len = 0;
+	char out[8];
+
+	assert_int_equal(vdpa_get_class_cmds(rig->vdev), commanded_class.cmds);
+	assert_int_equal(vdpa_class_cmd(rig->vdev, VDPA_CMD_NET_MTU, "\0\5", 2, NULL, &len, NULL),
+			 -EOPNOTSUPP);
+	assert_int_equal(
+		vdpa_class_cmd(rig->vdev, VDPA_CMD_NET_RARP, "abcdef", 6, NULL, &len, &rig->ack),
+		-ENETDOWN);
+	len = sizeof(out);
+	assert_int_equal(vdpa_class_cmd(rig->vdev, VDPA_CMD_NET_CTRL, "hello", 5, out, &len, NULL),
+			 0);
+	assert_int_equal(len, 5);
+	assert_memory_equal(out, "hello", 5);
+	return 0;
+}
+
+static void test_soft_commands(void **state)
+{
+	struct rig rig;
+
+	open_rig(&rig, "test", NULL);
+	assert_int_equal(rig_lane(&rig, do_no_command, NULL), -EOPNOTSUPP);
+	close_rig(&rig);
+	open_rig(&rig, "commanded", NULL);
+	assert_int_equal(rig_lane(&rig, do_commands, NULL), 0);
+	assert_string_equal(rig.ack.msg, "there is no link");
+	close_rig(&rig);
+}
+
 /* ---- resources */
 
 static struct vdpa_mgmtdev *test_mgmtdev;
@@ -1468,6 +1526,10 @@ static void test_soft_class_has_to_be_whole(void **state)
 	cls.name = "other";
 	cls.load = NULL;
 	assert_int_equal(vdpa_soft_class_register(rig.bus, &cls, NULL), -EINVAL);
+	cls = test_class;
+	cls.name = "other";
+	cls.cmd = test_cmd;
+	assert_int_equal(vdpa_soft_class_register(rig.bus, &cls, NULL), -EINVAL);
 	rig_close(&rig);
 }
 
@@ -1510,6 +1572,7 @@ int main(void)
 		cmocka_unit_test(test_soft_features_may_be_refused),
 		cmocka_unit_test(test_soft_attributes),
 		cmocka_unit_test(test_soft_device_record),
+		cmocka_unit_test(test_soft_commands),
 		cmocka_unit_test(test_soft_add_without_memory),
 		cmocka_unit_test(test_soft_made_by_another_parent),
 		cmocka_unit_test(test_soft_waits_for_memory),

@@ -149,6 +149,9 @@ static int copy_class(struct vdpa_soft_class *copy, const struct vdpa_soft_class
 	if (!copy->save != !copy->load)
 		return vdpa_extack_set(ack, -EINVAL, "class '%s' has one of save() and load() only",
 				       copy->name);
+	if (!copy->cmd != !copy->cmds)
+		return vdpa_extack_set(ack, -EINVAL, "class '%s' has one of cmd() and 'cmds' only",
+				       copy->name);
 	return 0;
 }
 

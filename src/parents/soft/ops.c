@@ -477,6 +477,21 @@ static void soft_show(struct vdpa_device *vdev, struct vdpa_info *info)
 		soft->cls.show(soft, info);
 }
 
+/* ---- commands outside the rings */
+
+static uint64_t soft_get_class_cmds(struct vdpa_device *vdev)
+{
+	return to_soft(vdev)->cls.cmds;
+}
+
+static int soft_class_cmd(struct vdpa_device *vdev, uint32_t cmd, const void *in, uint32_t in_len,
+			  void *out, uint32_t *out_len, struct vdpa_extack *ack)
+{
+	struct vdpa_soft *soft = to_soft(vdev);
+
+	return soft->cls.cmd(soft, cmd, in, in_len, out, out_len, ack);
+}
+
 const struct vdpa_config_ops soft_ops = {
 	.size = sizeof(soft_ops),
 	.set_vq_address = soft_set_vq_address,
@@ -520,4 +535,6 @@ const struct vdpa_config_ops soft_ops = {
 	.save = soft_save,
 	.load = soft_load,
 	.free = soft_dev_free,
+	.get_class_cmds = soft_get_class_cmds,
+	.class_cmd = soft_class_cmd,
 };
