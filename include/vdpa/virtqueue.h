@@ -211,6 +211,11 @@ bool vdpa_vq_publish(struct vdpa_vq *vq);
 
 /** Ask the driver for kicks.  @return true when a chain came in meanwhile: poll again. */
 bool vdpa_vq_enable_kick(struct vdpa_vq *vq);
+/**
+ * The same for who leaves chains in the ring since they are not enough: the driver kicks when it
+ * adds to those that vdpa_vq_pop() has seen the end of.  @return true when it has added meanwhile
+ */
+bool vdpa_vq_enable_kick_for_more(struct vdpa_vq *vq);
 /** Tell the driver that kicks are not needed (a hint). */
 void vdpa_vq_disable_kick(struct vdpa_vq *vq);
 

@@ -30,6 +30,8 @@ static int packed_place(struct vdpa_vq *vq, struct inflight_pos used, uint32_t s
 		.avail_marks = used.wrap != lap ? RING_DESC_F_AVAIL : RING_DESC_F_USED,
 		.used_marks = used.wrap ? RING_DESC_F_MARKS : 0,
 		.slots = (uint16_t)slots,
+		.end = (uint16_t)(lap ? avail - vq->num : avail),
+		.end_marks = used.wrap != lap ? RING_DESC_F_AVAIL : RING_DESC_F_USED,
 	};
 	return 0;
 }
@@ -66,12 +68,17 @@ void packed_stop(const struct vdpa_vq *vq, struct vdpa_vq_state *state)
 	}
 }
 
-bool packed_pending(struct vdpa_vq *vq)
+/* Is the slot available, in the lap that the marks say? */
+static bool packed_available(const struct vdpa_vq *vq, uint16_t slot, uint16_t marks)
 {
 	const struct vring_packed_desc *ring = vq->desc;
-	const struct vq_packed *r = &vq->ring;
 
-	return (ring_load16(&ring[r->last_avail].flags) & RING_DESC_F_MARKS) == r->avail_marks;
+	return (ring_load16(&ring[slot].flags) & RING_DESC_F_MARKS) == marks;
+}
+
+bool packed_pending(struct vdpa_vq *vq)
+{
+	return packed_available(vq, vq->ring.last_avail, vq->ring.avail_marks);
 }
 
 /* Add the nth descriptor of a chain. */
@@ -158,8 +165,11 @@ int packed_pop(struct vdpa_vq *vq, struct vdpa_vq_elem *elem)
 	if (unlikely(vq->inflight) && inflight_resubmit(vq->inflight, &record))
 		return packed_pop_again(vq, elem, record);
 	flags = ring_load16_acquire(&ring[next].flags);
-	if ((flags & RING_DESC_F_MARKS) != marks)
+	if ((flags & RING_DESC_F_MARKS) != marks) {
+		r->end = next;
+		r->end_marks = marks;
 		return 0;
+	}
 	err = packed_walk(vq, elem, flags, &next, &marks);
 	if (unlikely(err))
 		return err;
@@ -253,16 +263,17 @@ static void packed_wish(struct vdpa_vq *vq, uint32_t event)
 		vdpa_dirty_log_mark(vq->log, vq->cfg.device, 4);
 }
 
-bool packed_enable_kick(struct vdpa_vq *vq)
+bool packed_enable_kick(struct vdpa_vq *vq, bool for_more)
 {
 	const struct vq_packed *r = &vq->ring;
-	bool wrap = r->avail_marks == RING_DESC_F_AVAIL;
+	uint16_t end = for_more ? r->end : r->last_avail;
+	uint16_t marks = for_more ? r->end_marks : r->avail_marks;
 
-	packed_wish(vq, vq->event_idx ? ring_packed_event(r->last_avail, wrap)
+	packed_wish(vq, vq->event_idx ? ring_packed_event(end, marks == RING_DESC_F_AVAIL)
 				      : VRING_PACKED_EVENT_FLAG_ENABLE << 16);
 	/* The driver publishes, then looks at our wish: one of the two sees the other. */
 	ring_full_barrier();
-	return packed_pending(vq);
+	return packed_available(vq, end, marks);
 }
 
 void packed_disable_kick(struct vdpa_vq *vq)

@@ -195,12 +195,14 @@ bool split_publish(struct vdpa_vq *vq)
 	return split_wants_call(vq, old);
 }
 
-bool split_enable_kick(struct vdpa_vq *vq)
+bool split_enable_kick(struct vdpa_vq *vq, bool for_more)
 {
+	const struct vring_avail *avail = vq->driver;
 	struct vring_used *used = vq->device;
+	uint16_t end = for_more ? vq->split.avail_idx : vq->split.last_avail;
 
 	if (vq->event_idx) {
-		ring_store16(&used->ring[vq->num], vq->split.last_avail);
+		ring_store16(&used->ring[vq->num], end);
 		split_log(vq, used_offset(vq->num), 2);
 	} else {
 		ring_store16(&used->flags, 0);
@@ -208,7 +210,7 @@ bool split_enable_kick(struct vdpa_vq *vq)
 	}
 	/* The driver publishes, then looks at our wish: one of the two sees the other. */
 	ring_full_barrier();
-	return split_pending(vq);
+	return for_more ? ring_load16(&avail->idx) != end : split_pending(vq);
 }
 
 void split_disable_kick(struct vdpa_vq *vq)

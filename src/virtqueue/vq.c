@@ -411,11 +411,21 @@ VDPA_API bool vdpa_vq_publish(struct vdpa_vq *vq)
 	return call;
 }
 
-VDPA_API bool vdpa_vq_enable_kick(struct vdpa_vq *vq)
+static bool enable_kick(struct vdpa_vq *vq, bool for_more)
 {
 	if (!vq->ready)
 		return false;
-	return (vq->packed ? packed_enable_kick(vq) : split_enable_kick(vq)) || pending_again(vq);
+	return vq->packed ? packed_enable_kick(vq, for_more) : split_enable_kick(vq, for_more);
+}
+
+VDPA_API bool vdpa_vq_enable_kick(struct vdpa_vq *vq)
+{
+	return enable_kick(vq, false) || (vq->ready && pending_again(vq));
+}
+
+VDPA_API bool vdpa_vq_enable_kick_for_more(struct vdpa_vq *vq)
+{
+	return enable_kick(vq, true);
 }
 
 VDPA_API void vdpa_vq_disable_kick(struct vdpa_vq *vq)

@@ -29,6 +29,8 @@ struct vq_packed {
 	uint16_t batch_head; /* the first used since the last publish, whose flags come last */
 	uint16_t batch_flags;
 	uint32_t batch_slots; /* used since the last publish */
+	uint16_t end;         /* the slot where nothing was available, when last looked */
+	uint16_t end_marks;
 };
 
 struct vdpa_vq {
@@ -85,7 +87,8 @@ bool split_pending(struct vdpa_vq *vq);
 void split_unpop(struct vdpa_vq *vq);
 void split_use(struct vdpa_vq *vq, const struct vdpa_vq_elem *elem);
 bool split_publish(struct vdpa_vq *vq);
-bool split_enable_kick(struct vdpa_vq *vq);
+/* Kicks from the position on that is known to be the end of what is available. */
+bool split_enable_kick(struct vdpa_vq *vq, bool for_more);
 void split_disable_kick(struct vdpa_vq *vq);
 
 int packed_start(struct vdpa_vq *vq, struct vdpa_extack *ack);
@@ -95,7 +98,7 @@ bool packed_pending(struct vdpa_vq *vq);
 void packed_unpop(struct vdpa_vq *vq, const struct vdpa_vq_elem *elem);
 void packed_use(struct vdpa_vq *vq, const struct vdpa_vq_elem *elem);
 bool packed_publish(struct vdpa_vq *vq);
-bool packed_enable_kick(struct vdpa_vq *vq);
+bool packed_enable_kick(struct vdpa_vq *vq, bool for_more);
 void packed_disable_kick(struct vdpa_vq *vq);
 
 #endif

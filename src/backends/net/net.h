@@ -19,10 +19,14 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <string.h>
 #include <sys/uio.h>
 
+#include "backends/net/virtio_net_defs.h"
+#include "base/defs.h"
 #include "vdpa/attrs.h"
 #include "vdpa/info.h"
+#include "vdpa/virtqueue.h"
 
 struct lane_pool;
 struct net_backend;
@@ -31,11 +35,13 @@ struct net_sink;
 struct vdpa_bus;
 struct worker;
 
-#define NET_PAIRS_MAX 8
-#define NET_MAC_LEN   6
-#define NET_ETH_LEN   14 /* destination, source, type */
+#define NET_PAIRS_MAX  8
+#define NET_MAC_LEN    6
+#define NET_ETH_LEN    14 /* destination, source, type */
 /* Longest frame that travels whole, bytes: what one GSO packet may be. */
-#define NET_FRAME_MAX (65535 + NET_ETH_LEN + 4)
+#define NET_FRAME_MAX  (65535 + NET_ETH_LEN + 4)
+/* Most pieces that a frame is in: a chain's, and the head. */
+#define NET_PIECES_MAX (VDPA_VQ_SEGS_MAX + 1)
 
 /*
  * What a receiver of frames does by itself, bits.  A frame whose header asks for something else
@@ -53,10 +59,15 @@ struct worker;
 
 /*
  * The header of a frame in host order: values of <linux/virtio_net.h>.  Whoever brings a frame in
- * has checked it by net_hdr_check(): what it says lies inside the frame, and makes sense together.
+ * has left out flags that are not his to set, and checked it by net_hdr_check(): what it says lies
+ * inside the frame, and makes sense together.
  */
 struct net_hdr {
-	uint8_t flags;    /* VIRTIO_NET_HDR_F_NEEDS_CSUM, _DATA_VALID */
+	/*
+	 * VIRTIO_NET_HDR_F_NEEDS_CSUM and _DATA_VALID, no others.  DATA_VALID is a word of honour
+	 * that no driver may give (virtio 1.3, 5.1.6.2.1), and that not every one may get.
+	 */
+	uint8_t flags;
 	uint8_t gso_type; /* VIRTIO_NET_HDR_GSO_* */
 	uint16_t hdr_len; /* a hint: nobody may rely on it */
 	uint16_t gso_size;
@@ -77,44 +88,112 @@ struct net_pkt {
 	const struct iovec *iov;
 	uint32_t num;
 	uint32_t off;
-	uint32_t len; /* bytes altogether, head_len at least */
+	uint32_t len; /* bytes altogether, head_len at least; iov may go on behind them */
 };
+
+/* Where the first len bytes of a frame lie, if they do in one piece, else NULL. */
+static inline const uint8_t *net_pkt_whole(const struct net_pkt *pkt, uint32_t len)
+{
+	if (len > pkt->len)
+		return NULL;
+	if (pkt->head_len)
+		return len <= pkt->head_len ? pkt->head : NULL;
+	if (!pkt->num || !range_fits(pkt->off, len, pkt->iov->iov_len))
+		return NULL;
+	return (const uint8_t *)pkt->iov->iov_base + pkt->off;
+}
 
 /*
  * Copy the first len bytes of a frame.  Returns how many there are, at most len.
  * Where a decision is made of them, use net_pkt_pull() instead.
  */
-uint32_t net_pkt_peek(const struct net_pkt *pkt, void *buf, uint32_t len);
+uint32_t net_pkt_peek_pieces(const struct net_pkt *pkt, void *buf, uint32_t len);
+
+static inline uint32_t net_pkt_peek(const struct net_pkt *pkt, void *buf, uint32_t len)
+{
+	const uint8_t *whole = net_pkt_whole(pkt, len);
+
+	if (unlikely(!whole))
+		return net_pkt_peek_pieces(pkt, buf, len);
+	memcpy(buf, whole, len);
+	return len;
+}
+
 /*
- * Copy the first bytes, up to len, into buf and let them be the frame's head.  Returns how many:
- * buf must live as long as the frame is used.
+ * Have the first bytes, up to len, in the frame's head.  Returns how many: pkt->head has them.  buf
+ * (len bytes) is where they are copied to if they are not there yet: it must live as long as the
+ * frame is used, and may be the one of a shorter pull before.
  */
-uint32_t net_pkt_pull(struct net_pkt *pkt, void *buf, uint32_t len);
+uint32_t net_pkt_pull_pieces(struct net_pkt *pkt, void *buf, uint32_t len);
+
+static inline uint32_t net_pkt_pull(struct net_pkt *pkt, void *buf, uint32_t len)
+{
+	const uint8_t *whole = pkt->head_len ? NULL : net_pkt_whole(pkt, len);
+
+	if (unlikely(!whole))
+		return net_pkt_pull_pieces(pkt, buf, len);
+	memcpy(buf, whole, len);
+	pkt->head = (const uint8_t *)buf;
+	pkt->head_len = len;
+	pkt->off += len;
+	return len;
+}
+
+/* Leave out the first len bytes, at most all. */
+void net_pkt_skip(struct net_pkt *pkt, uint32_t len);
+/* Leave out the first piece, and return it: empty only when none is left, and pkt->len is 0. */
+struct iovec net_pkt_take(struct net_pkt *pkt);
 /*
- * The pieces behind `off`, `head` as the first one: for writev().  Returns how many pieces, 0 when
- * there are more than max.
+ * The pieces of a frame, `head` as the first one: for writev().  None is empty, together they are
+ * pkt->len bytes.  Returns how many pieces, 0 when there are more than max.
  */
 uint32_t net_pkt_iov(const struct net_pkt *pkt, struct iovec *iov, uint32_t max);
 
+static inline bool net_hdr_is_plain(const struct net_hdr *hdr)
+{
+	return likely(!((hdr->flags & ~VIRTIO_NET_HDR_F_DATA_VALID) | hdr->gso_type));
+}
+
 /*
  * Is the header one that a frame of len bytes may have, from a sender who may use these caps?
- * -EINVAL when not: checksum fields beyond the frame, GSO without size or checksum, an unknown
- * type.
+ * -EINVAL when not: checksum fields beyond the frame, GSO without size or checksum, or with the
+ * checksum of another protocol, an unknown type or flag, what needs caps that are missing.
  */
-int net_hdr_check(const struct net_hdr *hdr, uint32_t len, unsigned int caps);
-/* The bits that a receiver needs to take the frame as it is. */
-unsigned int net_hdr_caps(const struct net_hdr *hdr);
+int net_hdr_check_offload(const struct net_hdr *hdr, uint32_t len, unsigned int caps);
+
+static inline int net_hdr_check(const struct net_hdr *hdr, uint32_t len, unsigned int caps)
+{
+	return net_hdr_is_plain(hdr) ? 0 : net_hdr_check_offload(hdr, len, caps);
+}
+
+/*
+ * The bits that a receiver needs to take the frame as it is; all of an unsigned int, which nobody
+ * has, for a type that is unknown.  The header does not say which IP a USO frame has, so that it
+ * takes both.
+ */
+unsigned int net_hdr_caps_offload(const struct net_hdr *hdr);
+
+static inline unsigned int net_hdr_caps(const struct net_hdr *hdr)
+{
+	return net_hdr_is_plain(hdr) ? 0 : net_hdr_caps_offload(hdr);
+}
 
 /*
  * Do what a receiver with `caps` does not: compute the checksum, cut into segments.  emit() gets
  * frames that the receiver takes, one after the other, each valid until it returns; the first
  * value other than 0 that it returns ends it, and is returned.
- * 0; -EINVAL: the frame's own headers are not what its header says, or too long; -EOPNOTSUPP: a
- * kind of frame that cannot be cut. buf: NET_OFFLOAD_BYTES of the caller's, so that nothing is
- * allocated.
+ *
+ * Headers are copied and changed in the copy, which is the head of what is emitted; the payload
+ * stays where it is.  A checksum is computed only for a receiver without NET_CAP_CSUM.
+ *
+ * 0; -EINVAL: the frame's own headers are not what its header says, or too long, or gso_size is so
+ * small that there were more than NET_SEGMENTS_MAX; -EOPNOTSUPP: a kind of frame that cannot be
+ * cut.  Nothing has been emitted then.
+ * @context any thread; needs 20 KiB of stack
  */
-#define NET_OFFLOAD_BYTES (128u * 1024)
-int net_offload(const struct net_pkt *pkt, unsigned int caps, void *buf,
+#define NET_HEADERS_MAX  512u  /* bytes in front of the payload, or up to the checksum field */
+#define NET_SEGMENTS_MAX 2048u /* of 64 KiB: 32 bytes each, what TCP's least MSS leaves */
+int net_offload(const struct net_pkt *pkt, unsigned int caps,
 		int (*emit)(void *arg, const struct net_pkt *pkt), void *arg);
 
 /*
@@ -189,6 +268,8 @@ struct net_backend {
 	uint16_t max_pairs;
 	uint32_t mtu;             /* its own, 0: none in particular */
 	uint8_t mac[NET_MAC_LEN]; /* that suits it, all 0: none in particular */
+	/* Frames stay valid until flush(), not only until send() returns: for one with all caps. */
+	bool holds;
 };
 
 struct net_queue {
@@ -205,5 +286,23 @@ struct net_open {
 
 typedef int net_open_fn(const struct net_open *open, struct net_backend **ret,
 			struct vdpa_extack *ack);
+net_open_fn net_loopback_open, net_null_open;
+
+extern const char *const net_backend_names[];
+
+/* The rows that a class with a network behind it puts into its attribute table. */
+#define NET_ATTRS                                                                                  \
+	{                                                                                          \
+		.name = "backend", .type = VDPA_ATTR_ENUM, .flags = VDPA_ATTR_REQUIRED,            \
+		.values = net_backend_names, .help = "where the frames go and come from"           \
+	}
+
+/*
+ * Open what the attribute 'backend' says.  0 or -errno with the reason: an attribute is missing or
+ * is for another backend, what it needs is not there.
+ */
+net_open_fn net_open;
+/* NULL is allowed.  No queue is attached. */
+void net_close(struct net_backend *net);
 
 #endif

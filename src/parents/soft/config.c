@@ -152,16 +152,21 @@ void soft_config_reset(struct vdpa_soft *soft)
 	pthread_mutex_unlock(&soft->lock);
 }
 
-VDPA_API void vdpa_soft_update_config(struct vdpa_soft *soft, uint32_t off, const void *buf,
-				      uint32_t len)
+void soft_write_config(struct vdpa_soft *soft, uint32_t off, const void *buf, uint32_t len)
 {
-	if (!range_fits(off, len, soft->cls.config_size))
-		return;
 	pthread_mutex_lock(&soft->lock);
 	memcpy(soft->config + off, buf, len);
 	memcpy(soft->own_config + off, buf, len);
 	soft->generation += soft->created;
 	pthread_mutex_unlock(&soft->lock);
+}
+
+VDPA_API void vdpa_soft_update_config(struct vdpa_soft *soft, uint32_t off, const void *buf,
+				      uint32_t len)
+{
+	if (!range_fits(off, len, soft->cls.config_size))
+		return;
+	soft_write_config(soft, off, buf, len);
 	if (soft->created)
 		soft_notify(soft);
 }

@@ -59,6 +59,7 @@ struct vdpa_soft_vq {
 	bool miss_told; /* a chain that is not mapped was complained of */
 	bool call_lost; /* a call was wanted when there was no descriptor */
 	bool no_kicks;  /* the class does not want them */
+	bool short_of;  /* the class has put back what was not enough */
 	bool shared;    /* constant */
 	int call;
 	int err;
@@ -142,6 +143,7 @@ static inline void *soft_arg(const struct vdpa_soft *soft)
 
 /* the classes, one file each */
 extern const struct vdpa_soft_class soft_blk_class;
+extern const struct vdpa_soft_class soft_net_class;
 
 /* core.c */
 extern const struct vdpa_soft_class *const soft_classes[]; /* ends with NULL */
@@ -176,6 +178,8 @@ uint32_t soft_get_generation(struct vdpa_device *vdev);
 void soft_set_config_cb(struct vdpa_device *vdev, const struct vdpa_config_cb *cb);
 /* Forget what the driver wrote. */
 void soft_config_reset(struct vdpa_soft *soft);
+/* As vdpa_soft_update_config() of a range inside, without telling the driver.  ANY THREAD. */
+void soft_write_config(struct vdpa_soft *soft, uint32_t off, const void *buf, uint32_t len);
 /* Tell the driver that config space or status changed.  ANY THREAD, without locks. */
 void soft_notify(struct vdpa_soft *soft);
 /* NEEDS_RESET, log, event, notification.  idx -1: the device as a whole.  ANY THREAD. */

@@ -307,6 +307,7 @@ static uint32_t vq_handle(struct vdpa_soft_vq *vq)
 static inline void vq_turn(struct vdpa_soft_vq *vq)
 {
 	vq->polling = true;
+	vq->short_of = false;
 	vq->hold &= ~SOFT_HOLD_PARKED;
 }
 
@@ -344,7 +345,8 @@ static bool vq_arm(struct vdpa_soft_vq *vq)
 
 	if (vq->no_kicks || vq->hold & (SOFT_HOLD_STOPPED | SOFT_HOLD_DRAIN | SOFT_HOLD_BROKEN))
 		return vq->dirty;
-	more = vdpa_vq_enable_kick(vq->ring);
+	more = vq->short_of ? vdpa_vq_enable_kick_for_more(vq->ring)
+			    : vdpa_vq_enable_kick(vq->ring);
 	if (vq->hold)
 		return vq->dirty;
 	if (vq->polled && !more) {
@@ -536,6 +538,7 @@ VDPA_API void vdpa_soft_vq_untake(struct vdpa_soft_req *req)
 		return;
 	}
 	vq->taken--;
+	vq->short_of = true;
 	put_req(vq, req);
 }
 
