@@ -19,7 +19,7 @@
 #define NUM_MAX  64
 #define CONFIG   24
 #define MEM_SIZE (1u << 20)
-#define FEATURES (1ull << 32 | 1ull << 34 | 1ull << 29 | 1ull << 28 | 1ull << 33)
+#define FEATURES (1ull << 32 | 1ull << 34 | 1ull << 29 | 1ull << 28 | 1ull << 33 | 1ull << 3)
 
 static void expect(bool ok)
 {
@@ -139,7 +139,7 @@ static void set_config_cb(struct vdpa_device *vdev, const struct vdpa_config_cb 
 
 static uint32_t device_id(struct vdpa_device *vdev)
 {
-	return 2;
+	return 1;
 }
 
 static uint8_t get_status(struct vdpa_device *vdev)
@@ -221,6 +221,21 @@ static int set_vq_log(struct vdpa_device *vdev, uint16_t idx, bool on, uint64_t 
 	return 0;
 }
 
+static uint64_t class_cmds(struct vdpa_device *vdev)
+{
+	return BIT_ULL(VDPA_CMD_NET_RARP) | BIT_ULL(VDPA_CMD_NET_MTU);
+}
+
+static int class_cmd(struct vdpa_device *vdev, uint32_t cmd, const void *in, uint32_t in_len,
+		     void *out, uint32_t *out_len, struct vdpa_extack *ack)
+{
+	const uint8_t *p = in;
+
+	expect(class_cmds(vdev) & BIT_ULL(cmd));
+	expect(in_len == (cmd == VDPA_CMD_NET_RARP ? 6 : 2) && !*out_len);
+	return p[0] & 1 ? -EINVAL : 0;
+}
+
 static void free_device(struct vdpa_device *vdev)
 {
 }
@@ -254,6 +269,8 @@ static const struct vdpa_config_ops ops = {
 	.set_dirty_log = set_dirty_log,
 	.set_vq_log = set_vq_log,
 	.free = free_device,
+	.get_class_cmds = class_cmds,
+	.class_cmd = class_cmd,
 };
 
 /* ---- the front-end */

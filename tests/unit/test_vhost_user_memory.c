@@ -630,7 +630,7 @@ static int feed(struct alone *a, uint32_t request, const void *payload, uint32_t
 /* A session from its start to a ring that runs; ends at the first failure. */
 static int whole_session(struct alone *a)
 {
-	const uint64_t protocol = VHU_PROTOCOL_FEATURES & ~REPLY_ACK, idx = 0;
+	const uint64_t protocol = vhu_protocol_offer(&a->s) & ~REPLY_ACK, idx = 0;
 	const uint64_t features =
 		BIT_ULL(VIRTIO_F_VERSION_1) | PACKED | BIT_ULL(VU_F_PROTOCOL_FEATURES);
 	const struct vu_mem_table table = {

@@ -3,6 +3,7 @@
 
 #include <fcntl.h>
 #include <linux/virtio_config.h>
+#include <linux/virtio_net.h>
 #include <linux/virtio_ring.h>
 #include <poll.h>
 #include <stdio.h>
@@ -100,23 +101,39 @@ static int toy_create(struct vdpa_soft *soft, struct vdpa_attrs *attrs, struct v
 	return 0;
 }
 
+static int toy_cmd(struct vdpa_soft *soft, uint32_t cmd, const void *in, uint32_t in_len, void *out,
+		   uint32_t *out_len, struct vdpa_extack *ack)
+{
+	struct env *env = the_env;
+	int err;
+
+	pthread_mutex_lock(&env->lock);
+	env->cmd = cmd;
+	env->cmd_len = in_len < sizeof(env->cmd_in) ? in_len : sizeof(env->cmd_in);
+	memcpy(env->cmd_in, in, env->cmd_len);
+	env->cmds++;
+	err = env->cmd_err;
+	pthread_mutex_unlock(&env->lock);
+	return err ? vdpa_extack_set(ack, err, "not today") : 0;
+}
+
+#define TOY_CLASS                                                                                  \
+	.size = sizeof(struct vdpa_soft_class), .nvqs = 1, .max_vqs = ENV_QUEUES,                  \
+	.config_size = ENV_CONFIG, .priv_size = sizeof(struct toy),                                \
+	.vq_priv_size = sizeof(struct toy_vq), .create = toy_create,                               \
+	.config_write = toy_config_write, .queue_start = toy_queue_start, .handle = toy_handle,    \
+	.cancel = toy_cancel
+
 /* A disk by its number: the driver then asks whether a client may have it mounted. */
 static const struct vdpa_soft_class toy_class = {
-	.size = sizeof(toy_class),
-	.name = "toy",
-	.device_id = 2,
-	.nvqs = 1,
-	.max_vqs = ENV_QUEUES,
-	.config_size = ENV_CONFIG,
-	.features = BIT_ULL(5) | BIT_ULL(9),
-	.priv_size = sizeof(struct toy),
-	.vq_priv_size = sizeof(struct toy_vq),
-	.create = toy_create,
-	.config_write = toy_config_write,
-	.queue_start = toy_queue_start,
-	.handle = toy_handle,
-	.cancel = toy_cancel,
-};
+	.name = "toy", .device_id = 2, .features = BIT_ULL(5) | BIT_ULL(9), TOY_CLASS};
+static const struct vdpa_soft_class toynet_class = {.name = "toynet",
+						    .device_id = 1,
+						    .features = BIT_ULL(VIRTIO_NET_F_MTU),
+						    .cmds = BIT_ULL(VDPA_CMD_NET_RARP) |
+							    BIT_ULL(VDPA_CMD_NET_MTU),
+						    .cmd = toy_cmd,
+						    TOY_CLASS};
 
 void env_release(struct env *env)
 {
@@ -208,9 +225,16 @@ static struct vdpa_attrs *make_attrs(const char *const *kv)
 
 void env_open(struct env *env, const char *const *bind_attrs)
 {
+	static const char *const add[] = {"queues", "4", "queue-size", "64", NULL};
+
+	env_open_class(env, "toy", add, bind_attrs);
+}
+
+void env_open_class(struct env *env, const char *class_name, const char *const *add_attrs,
+		    const char *const *bind_attrs)
+{
 	struct vdpa_bus_config cfg = {
 		.run_dir = env->run_dir, .log = on_log, .log_arg = env, .workers = 2};
-	static const char *const add[] = {"queues", "4", "queue-size", "64", NULL};
 	struct vdpa_extack ack = {0};
 	struct vdpa_result res = {0};
 
@@ -227,8 +251,9 @@ void env_open(struct env *env, const char *const *bind_attrs)
 	bus_thread_init(&env->control, env->bus);
 	vdpa_bus_set_event_cb(env->bus, on_event, env);
 	assert_int_equal(vdpa_soft_class_register(env->bus, &toy_class, NULL), 0);
+	assert_int_equal(vdpa_soft_class_register(env->bus, &toynet_class, NULL), 0);
 	assert_int_equal(vdpa_driver_register(env->bus, vdpa_driver_vhost_user, NULL), 0);
-	vdpa_dev_add(env->bus, "toy0", "toy", make_attrs(add), vdpa_result_done, &res);
+	vdpa_dev_add(env->bus, "toy0", class_name, make_attrs(add_attrs), vdpa_result_done, &res);
 	assert_int_equal(wait_result(env, &res, &ack), 0);
 	if (env_bind(env, make_attrs(bind_attrs), &ack))
 		fail_msg("bind: %s", ack.msg);

@@ -4,7 +4,8 @@
  * The bus has a thread of its own for control, so that the test's thread can wait for answers.
  *
  * The device answers each request (8 bytes out) with its bitwise complement (8 bytes in), or keeps
- * requests back while `hold` is set, to have some in flight.
+ * requests back while `hold` is set, to have some in flight.  Of class "toy" it is a disk by its
+ * number, of class "toynet" a network device that notes the commands it gets.
  */
 #ifndef UNIT_VHU_ENV_H
 #define UNIT_VHU_ENV_H
@@ -51,6 +52,12 @@ struct env {
 	atomic_uint handled; /* requests that reached the device */
 	atomic_bool hold;
 	int wakes[ENV_QUEUES]; /* for env_release() */
+	/* Of "toynet", under the lock. */
+	uint32_t cmd; /* the last command */
+	uint8_t cmd_in[16];
+	uint32_t cmd_len;
+	unsigned int cmds; /* how many came */
+	int cmd_err;       /* what they return */
 };
 
 struct env_ring {
@@ -73,6 +80,9 @@ struct env_guest {
 
 /* attrs: KEY, VALUE, ..., NULL for `dev bind`; NULL: none. */
 void env_open(struct env *env, const char *const *bind_attrs);
+/* With a device of another class, with these attributes of `dev add`. */
+void env_open_class(struct env *env, const char *class_name, const char *const *add_attrs,
+		    const char *const *bind_attrs);
 void env_close(struct env *env);
 /* Start and end the control thread; verbs are called between. */
 void env_start(struct env *env);

@@ -25,7 +25,7 @@ uint64_t vhu_protocol_offer(const struct vhu_session *s)
 	/* Front-ends warn of a config space that the kind of device has not. */
 	if (!vdpa_get_config_size(s->vdev))
 		offer &= ~BIT_ULL(VU_PROTOCOL_F_CONFIG);
-	return offer;
+	return offer & ~vhu_class_masked(s);
 }
 
 int vhu_get_features(struct vhu_session *s, struct vu_msg *msg, struct vhu_reply *reply,
@@ -75,13 +75,5 @@ int vhu_set_protocol_features(struct vhu_session *s, struct vu_msg *msg, struct 
 				       (unsigned long long)surplus);
 	s->protocol_features = msg->payload.u64;
 	vhu_channel_update(s);
-	return 0;
-}
-
-int vhu_get_queue_num(struct vhu_session *s, struct vu_msg *msg, struct vhu_reply *reply,
-		      struct vdpa_extack *ack)
-{
-	reply->payload.u64 = s->num_rings;
-	reply->size = sizeof(reply->payload.u64);
 	return 0;
 }

@@ -21,11 +21,11 @@
 
 /* Protocol features with code behind them. */
 #define VHU_PROTOCOL_FEATURES                                                                      \
-	(1ull << VU_PROTOCOL_F_MQ | 1ull << VU_PROTOCOL_F_LOG_SHMFD |                              \
-	 1ull << VU_PROTOCOL_F_REPLY_ACK | 1ull << VU_PROTOCOL_F_BACKEND_REQ |                     \
-	 1ull << VU_PROTOCOL_F_CONFIG | 1ull << VU_PROTOCOL_F_INFLIGHT_SHMFD |                     \
-	 1ull << VU_PROTOCOL_F_RESET_DEVICE | 1ull << VU_PROTOCOL_F_CONFIGURE_MEM_SLOTS |          \
-	 1ull << VU_PROTOCOL_F_STATUS)
+	(1ull << VU_PROTOCOL_F_MQ | 1ull << VU_PROTOCOL_F_LOG_SHMFD | 1ull << VU_PROTOCOL_F_RARP | \
+	 1ull << VU_PROTOCOL_F_REPLY_ACK | 1ull << VU_PROTOCOL_F_MTU |                             \
+	 1ull << VU_PROTOCOL_F_BACKEND_REQ | 1ull << VU_PROTOCOL_F_CONFIG |                        \
+	 1ull << VU_PROTOCOL_F_INFLIGHT_SHMFD | 1ull << VU_PROTOCOL_F_RESET_DEVICE |               \
+	 1ull << VU_PROTOCOL_F_CONFIGURE_MEM_SLOTS | 1ull << VU_PROTOCOL_F_STATUS)
 
 /* Virtio feature bits that end here: they mean something else on the wire, or we cannot serve them.
  */
@@ -133,10 +133,15 @@ typedef int vhu_handler_fn(struct vhu_session *s, struct vu_msg *msg, struct vhu
 
 /* features.c */
 vhu_handler_fn vhu_get_features, vhu_set_features, vhu_get_protocol_features;
-vhu_handler_fn vhu_set_protocol_features, vhu_get_queue_num;
+vhu_handler_fn vhu_set_protocol_features;
 /* What we offer for this device, of virtio features / protocol features. */
 uint64_t vhu_offer(const struct vhu_session *s);
 uint64_t vhu_protocol_offer(const struct vhu_session *s);
+
+/* class.c */
+vhu_handler_fn vhu_get_queue_num, vhu_send_rarp, vhu_net_set_mtu;
+/* Protocol features that the device does not know the commands for. */
+uint64_t vhu_class_masked(const struct vhu_session *s);
 
 /* config.c */
 vhu_handler_fn vhu_get_config, vhu_set_config, vhu_set_backend_req_fd;
