@@ -39,7 +39,7 @@ static bool add_finish(struct verb *v)
 {
 	struct vdpa_device_priv *priv = v->priv;
 
-	if (!v->err && !priv->listed)
+	if (!v->err && !priv->node.listed)
 		v->err = vdpa_extack_set(&v->ack, -ECANCELED, "'%s' was removed while it was made",
 					 priv->name);
 	else if (!v->err && v->answered)
@@ -109,28 +109,6 @@ VDPA_API void vdpa_dev_add(struct vdpa_bus *bus, const char *name, const char *m
 
 /* ---- del */
 
-/* The name is gone, and that is what the user wanted; what is left is to wait until the memory is.
- */
-static int del_wait_expired(struct verb *v)
-{
-	vdpa_log(v->bus, NULL, VDPA_LOG_WARN, "'%s' is removed, but something in it still hangs",
-		 v->name);
-	return 0;
-}
-
-static const struct verb_ops del_wait_ops = {
-	.name = "del",
-	.expired = del_wait_expired,
-};
-
-static void del_wait(struct verb *v, struct vdpa_device_priv *priv)
-{
-	v->ops = &del_wait_ops;
-	v->begun = true;
-	snprintf(v->name, sizeof(v->name), "%s", priv->name);
-	priv->del = v;
-}
-
 static int del_prepare(struct verb *v)
 {
 	v->priv->leaving = true;
@@ -147,10 +125,10 @@ static bool del_finish(struct verb *v)
 	struct vdpa_device_priv *priv = v->priv;
 
 	unbind_done(priv, v->err);
-	if (v->err || !priv->listed)
+	if (v->err || !priv->node.listed)
 		return true;
 	device_unlink(priv);
-	del_wait(v, priv);
+	verb_wait_freed(v, &priv->node);
 	verb_detach(v);
 	return false;
 }
@@ -180,7 +158,7 @@ void device_remove(struct vdpa_device_priv *priv)
 	priv->leaving = true;
 	device_unlink(priv);
 	priv->force_job.fn = force_job;
-	lane_post(priv->lane, &priv->force_job);
+	lane_post(priv->node.lane, &priv->force_job);
 }
 
 VDPA_API void vdpa_dev_del(struct vdpa_bus *bus, const char *name, uint32_t flags,
@@ -195,7 +173,7 @@ VDPA_API void vdpa_dev_del(struct vdpa_bus *bus, const char *name, uint32_t flag
 		verb_start(v, name);
 		return;
 	}
-	del_wait(v, priv);
+	verb_wait_freed(v, &priv->node);
 	verb_arm(v);
 	device_remove(priv);
 }

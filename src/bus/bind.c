@@ -13,8 +13,8 @@ static void save_device_part(struct vdpa_device *vdev, struct vdpa_state *state)
 	int err = vdpa_device_save(vdev, VDPA_STATE_DEVICE, state, &ack);
 
 	if (err)
-		device_log(priv_of(vdev), VDPA_LOG_WARN, "the state of the device is not saved: %s",
-			   vdpa_extack_text(&ack, err));
+		node_log(&priv_of(vdev)->node, VDPA_LOG_WARN,
+			 "the state of the device is not saved: %s", vdpa_extack_text(&ack, err));
 }
 
 static void reset_keeping(struct vdpa_device *vdev, const struct vdpa_state *state)
@@ -26,8 +26,8 @@ static void reset_keeping(struct vdpa_device *vdev, const struct vdpa_state *sta
 	if (state->parts)
 		err = vdpa_device_load(vdev, VDPA_STATE_DEVICE, state, &ack);
 	if (err)
-		device_log(priv_of(vdev), VDPA_LOG_WARN, "the device has lost its own state: %s",
-			   vdpa_extack_text(&ack, err));
+		node_log(&priv_of(vdev)->node, VDPA_LOG_WARN,
+			 "the device has lost its own state: %s", vdpa_extack_text(&ack, err));
 	record_renew(priv_of(vdev));
 }
 
@@ -118,8 +118,8 @@ int unbind_lane(struct vdpa_device *vdev, bool force, struct vdpa_extack *ack)
 	save_device_part(vdev, &state);
 	err = entry->ops.remove(vdev, force, ack);
 	if (err && force)
-		device_log(priv, VDPA_LOG_ERROR, "driver '%s' does not let go by force: %s",
-			   entry->driver->name, vdpa_extack_text(ack, err));
+		node_log(&priv->node, VDPA_LOG_ERROR, "driver '%s' does not let go by force: %s",
+			 entry->driver->name, vdpa_extack_text(ack, err));
 	if (!err || force) {
 		vdpa_device_set_drvdata(vdev, NULL);
 		vdpa_device_client(vdev, false, "unbound");
@@ -188,7 +188,7 @@ static void rule_failed(struct verb *v)
 	vdpa_extack_set(&v->ack, v->err, "%s", vdpa_extack_text(NULL, v->err));
 	vdpa_extack_prefix(&v->ack, v->err, "'%s' was added, but not bound to '%s'", v->priv->name,
 			   v->name);
-	device_log(v->priv, VDPA_LOG_WARN, "%s", v->ack.msg);
+	node_log(v->node, VDPA_LOG_WARN, "%s", v->ack.msg);
 	v->err = 0;
 }
 

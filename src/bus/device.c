@@ -30,59 +30,20 @@ struct vdpa_device_priv *bus_find(struct vdpa_bus *bus, const char *name)
 	return NULL;
 }
 
-/* ---- references */
+/* ---- the end */
 
-struct vdpa_device_priv *device_get(struct vdpa_device_priv *priv)
+static void device_free(struct bus_node *node)
 {
-	atomic_fetch_add_explicit(&priv->refs, 1, memory_order_relaxed);
-	return priv;
-}
+	struct vdpa_device_priv *priv = container_of(node, struct vdpa_device_priv, node);
 
-bool device_tryget(struct vdpa_device_priv *priv)
-{
-	unsigned int refs = atomic_load_explicit(&priv->refs, memory_order_relaxed);
-
-	while (refs)
-		if (atomic_compare_exchange_weak_explicit(&priv->refs, &refs, refs + 1,
-							  memory_order_relaxed,
-							  memory_order_relaxed))
-			return true;
-	return false;
-}
-
-/* The last reference may go on any thread; freeing may block, so it is the lane's last job. */
-void device_put(struct vdpa_device_priv *priv)
-{
-	if (atomic_fetch_sub_explicit(&priv->refs, 1, memory_order_acq_rel) == 1)
-		lane_post(priv->lane, &priv->free_job);
-}
-
-static void device_release(struct vdpa_device_priv *priv)
-{
-	vdpa_attrs_free(priv->add_attrs);
-	vdpa_attrs_free(priv->bind_attrs);
-	free(priv->placed);
-	pthread_mutex_destroy(&priv->cb_lock);
-	pthread_mutex_destroy(&priv->lock);
-	free(priv->maps);
-	free(priv->vqs);
-	free(priv);
-}
-
-static void device_free_job(struct lane_job *job)
-{
-	struct vdpa_device_priv *priv = container_of(job, struct vdpa_device_priv, free_job);
-
-	if (priv->vdev) {
-		if (priv->ops.set_config_cb)
-			priv->ops.set_config_cb(priv->vdev, NULL);
-		for (uint32_t asid = 0; asid < priv->nas; asid++)
-			map_clear(priv, asid);
-		priv->ops.free(priv->vdev);
-		priv->vdev = NULL;
-	}
-	lane_put(priv->lane);
-	bus_post(priv->bus, &priv->freed);
+	if (!priv->vdev)
+		return;
+	if (priv->ops.set_config_cb)
+		priv->ops.set_config_cb(priv->vdev, NULL);
+	for (uint32_t asid = 0; asid < priv->nas; asid++)
+		map_clear(priv, asid);
+	priv->ops.free(priv->vdev);
+	priv->vdev = NULL;
 }
 
 /* The folder goes when nobody has taken the name again; sockets in it are their drivers'. */
@@ -97,33 +58,38 @@ static void device_rmdir(struct vdpa_device_priv *priv)
 		rmdir(path);
 }
 
-static void device_freed(struct bus_msg *msg)
+static void device_freed(struct bus_node *node)
 {
-	struct vdpa_device_priv *priv = container_of(msg, struct vdpa_device_priv, freed);
-	struct vdpa_bus *bus = priv->bus;
+	struct vdpa_device_priv *priv = container_of(node, struct vdpa_device_priv, node);
 
 	if (priv->mdev)
 		priv->mdev->users--;
 	if (priv->driver)
 		priv->driver->users--;
 	device_rmdir(priv);
-	bus->live--;
-	if (priv->del)
-		verb_end(priv->del);
-	device_release(priv);
-	bus_put(bus);
 }
 
-static void device_freed_dropped(struct bus_msg *msg)
+static void device_release(struct bus_node *node)
 {
-	struct vdpa_device_priv *priv = container_of(msg, struct vdpa_device_priv, freed);
-	struct vdpa_bus *bus = priv->bus;
+	struct vdpa_device_priv *priv = container_of(node, struct vdpa_device_priv, node);
 
-	if (priv->del)
-		priv->del->msg.drop(&priv->del->msg);
-	device_release(priv);
-	bus_put(bus);
+	vdpa_attrs_free(priv->add_attrs);
+	vdpa_attrs_free(priv->bind_attrs);
+	free(priv->placed);
+	pthread_mutex_destroy(&priv->cb_lock);
+	pthread_mutex_destroy(&priv->lock);
+	free(priv->maps);
+	free(priv->vqs);
+	free(priv);
 }
+
+static const struct bus_node_ops device_node_ops = {
+	.kind = "device",
+	.del = "dev del",
+	.free = device_free,
+	.freed = device_freed,
+	.release = device_release,
+};
 
 /* ---- birth */
 
@@ -144,23 +110,14 @@ int device_reserve(struct vdpa_bus *bus, const char *name, struct vdpa_device_pr
 	priv = calloc(1, sizeof(*priv));
 	if (!priv)
 		return -ENOMEM;
-	priv->lane = lane_alloc(bus->lanes, name);
-	if (!priv->lane) {
+	memcpy(priv->name, name, strlen(name) + 1);
+	priv->bus = bus;
+	if (node_init(&priv->node, &device_node_ops, bus, priv->name)) {
 		free(priv);
 		return -ENOMEM;
 	}
-	memcpy(priv->name, name, strlen(name) + 1);
-	priv->bus = bus;
-	bus_get(bus);
-	bus->live++;
-	atomic_init(&priv->refs, 2);
 	pthread_mutex_init(&priv->lock, NULL);
 	pthread_mutex_init(&priv->cb_lock, NULL);
-	priv->free_job.fn = device_free_job;
-	priv->freed.fn = device_freed;
-	priv->freed.drop = device_freed_dropped;
-	TAILQ_INIT(&priv->verbs);
-	priv->listed = true;
 	TAILQ_INSERT_TAIL(&bus->devices, priv, entry);
 	*ret = priv;
 	return 0;
@@ -247,24 +204,21 @@ int device_attach(struct vdpa_device_priv *priv, struct vdpa_device *vdev, uint6
 
 void device_publish(struct vdpa_device_priv *priv)
 {
-	priv->present = true;
+	priv->node.present = true;
 	bus_event(priv, VDPA_EVENT_DEV_ADD, NULL);
 }
 
 void device_unlink(struct vdpa_device_priv *priv)
 {
-	if (!priv->listed)
+	if (!priv->node.listed)
 		return;
 	TAILQ_REMOVE(&priv->bus->devices, priv, entry);
-	priv->listed = false;
-	if (priv->present) {
+	if (priv->node.present) {
 		bus_event(priv, VDPA_EVENT_DEV_DEL, NULL);
 		record_remove(priv);
 	}
-	priv->present = false;
 	atomic_store(&priv->going, true);
-	verbs_refuse_waiting(priv);
-	device_put(priv);
+	node_unlink(&priv->node);
 }
 
 VDPA_API int vdpa_register_device(struct vdpa_bus *bus, struct vdpa_device *vdev,
@@ -366,20 +320,20 @@ VDPA_API int vdpa_device_run(struct vdpa_device *vdev,
 		return -ENOMEM;
 	*run = (struct run_job){
 		.job.fn = run_job, .vdev = vdpa_device_get(vdev), .fn = fn, .arg = arg};
-	lane_post(priv_of(vdev)->lane, &run->job);
+	lane_post(priv_of(vdev)->node.lane, &run->job);
 	return 0;
 }
 
 VDPA_API bool vdpa_device_on_lane(const struct vdpa_device *vdev)
 {
-	return lane_current(priv_of(vdev)->lane);
+	return lane_current(priv_of(vdev)->node.lane);
 }
 
 VDPA_API struct vdpa_device *vdpa_dev_find(struct vdpa_bus *bus, const char *name)
 {
 	struct vdpa_device_priv *priv = bus_find(bus, name);
 
-	return priv && priv->present ? priv->vdev : NULL;
+	return priv && priv->node.present ? priv->vdev : NULL;
 }
 
 VDPA_API int vdpa_dev_each(struct vdpa_bus *bus, int (*fn)(struct vdpa_device *vdev, void *arg),
@@ -390,7 +344,7 @@ VDPA_API int vdpa_dev_each(struct vdpa_bus *bus, int (*fn)(struct vdpa_device *v
 
 	for (priv = TAILQ_FIRST(&bus->devices); priv && !err; priv = next) {
 		next = TAILQ_NEXT(priv, entry);
-		if (priv->present)
+		if (priv->node.present)
 			err = fn(priv->vdev, arg);
 	}
 	return err;

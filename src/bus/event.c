@@ -13,7 +13,7 @@
 
 struct event_msg {
 	struct bus_msg msg;
-	struct vdpa_device_priv *priv; /* a reference */
+	struct bus_node *node; /* a reference */
 	enum vdpa_event_type type;
 	bool has_text;
 	char text[];
@@ -30,21 +30,21 @@ static const char *const event_names[] = {
 static void event_drop(struct bus_msg *msg)
 {
 	struct event_msg *ev = container_of(msg, struct event_msg, msg);
-	struct vdpa_device_priv *priv = ev->priv;
+	struct bus_node *node = ev->node;
 
-	atomic_fetch_sub_explicit(&priv->events, 1, memory_order_relaxed);
+	atomic_fetch_sub_explicit(&node->events, 1, memory_order_relaxed);
 	free(ev);
-	device_put(priv);
+	node_put(node);
 }
 
 static void event_deliver(struct bus_msg *msg)
 {
 	struct event_msg *ev = container_of(msg, struct event_msg, msg);
-	struct vdpa_bus *bus = ev->priv->bus;
+	struct vdpa_bus *bus = ev->node->bus;
 	struct vdpa_event event = {
 		.type = ev->type,
 		.name = event_names[ev->type],
-		.dev = ev->priv->name,
+		.dev = ev->node->name,
 		.text = ev->has_text ? ev->text : NULL,
 	};
 
@@ -53,25 +53,25 @@ static void event_deliver(struct bus_msg *msg)
 	event_drop(msg);
 }
 
-void bus_event(struct vdpa_device_priv *priv, enum vdpa_event_type type, const char *text)
+void node_event(struct bus_node *node, enum vdpa_event_type type, const char *text)
 {
 	size_t len = text ? strlen(text) + 1 : 0;
 	struct event_msg *ev = NULL;
 
-	if (atomic_fetch_add_explicit(&priv->events, 1, memory_order_relaxed) < EVENTS_MAX)
+	if (atomic_fetch_add_explicit(&node->events, 1, memory_order_relaxed) < EVENTS_MAX)
 		ev = malloc(sizeof(*ev) + len);
 	if (!ev) {
-		atomic_fetch_sub_explicit(&priv->events, 1, memory_order_relaxed);
+		atomic_fetch_sub_explicit(&node->events, 1, memory_order_relaxed);
 		return;
 	}
 	ev->msg.fn = event_deliver;
 	ev->msg.drop = event_drop;
-	ev->priv = device_get(priv);
+	ev->node = node_get(node);
 	ev->type = type;
 	ev->has_text = text;
 	if (text)
 		memcpy(ev->text, text, len);
-	bus_post(priv->bus, &ev->msg);
+	bus_post(node->bus, &ev->msg);
 }
 
 VDPA_API void vdpa_device_event(struct vdpa_device *vdev, enum vdpa_event_type type,

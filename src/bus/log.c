@@ -37,11 +37,11 @@ VDPA_API void vdpa_log(struct vdpa_bus *bus, const struct vdpa_device *vdev,
 	va_end(ap);
 }
 
-void device_log(struct vdpa_device_priv *priv, enum vdpa_log_level level, const char *fmt, ...)
+void node_log(struct bus_node *node, enum vdpa_log_level level, const char *fmt, ...)
 {
 	va_list ap;
 
 	va_start(ap, fmt);
-	log_line(priv->bus, priv->name, level, fmt, ap);
+	log_line(node->bus, node->name, level, fmt, ap);
 	va_end(ap);
 }

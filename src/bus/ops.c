@@ -516,8 +516,8 @@ static void wrap_changed(void *arg)
 	pthread_mutex_unlock(&priv->cb_lock);
 	if (atomic_exchange(&priv->changed, true))
 		return;
-	if (device_tryget(priv))
-		lane_post(priv->lane, &priv->changed_job);
+	if (node_tryget(&priv->node))
+		lane_post(priv->node.lane, &priv->changed_job);
 }
 
 void ops_watch_changes(struct vdpa_device_priv *priv)

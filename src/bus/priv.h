@@ -19,6 +19,7 @@
 #include "vdpa/state.h"
 
 struct bus_msg;
+struct bus_node;
 struct verb;
 
 /* ---- bus.c: messages to the control thread, run there in the order of posting */
@@ -35,6 +36,50 @@ void bus_post(struct vdpa_bus *bus, struct bus_msg *msg);
 void bus_get(struct vdpa_bus *bus);
 /* The last one frees what vdpa_bus_free() had to leave behind. */
 void bus_put(struct vdpa_bus *bus);
+
+/* ---- node.c: what has a name on the bus, a lane, and verbs of its own: a device */
+
+struct bus_node_ops {
+	const char *kind; /* "device": for texts */
+	const char *del;  /* "dev del": with "force" it removes what hangs; NULL: nothing does */
+	/* No reference is left: take it apart.  Lane, the last job; may block. */
+	void (*free)(struct bus_node *node);
+	/* That is done.  Control thread. */
+	void (*freed)(struct bus_node *node);
+	/* Last: its memory.  Control thread, or any thread when the bus is gone. */
+	void (*release)(struct bus_node *node);
+};
+
+struct bus_node {
+	const struct bus_node_ops *ops;
+	struct vdpa_bus *bus; /* a reference */
+	const char *name;     /* of the struct around it */
+	struct lane *lane;
+	atomic_uint refs;
+	atomic_uint events; /* posted and not delivered */
+	struct lane_job free_job;
+	struct bus_msg freed;
+
+	bool listed;              /* the name is taken */
+	bool present;             /* made and on the bus */
+	bool stuck;               /* the verb on the lane has missed its deadline */
+	TAILQ_HEAD(, verb) verbs; /* the first one is on the lane */
+	struct verb *del;         /* waits for it to be freed */
+};
+
+/*
+ * The rest is zeroed.  The caller gets a reference beside the registry's, whose list is its own
+ * business.  0 or -ENOMEM.
+ */
+int node_init(struct bus_node *node, const struct bus_node_ops *ops, struct vdpa_bus *bus,
+	      const char *name);
+/* It is off its list: verbs that wait are refused, the registry's reference is dropped. */
+void node_unlink(struct bus_node *node);
+struct bus_node *node_get(struct bus_node *node);
+/* For those who hold no reference, but know that the memory is there: false when the last one is
+ * gone. */
+bool node_tryget(struct bus_node *node);
+void node_put(struct bus_node *node);
 
 /* ---- registered things */
 
@@ -82,7 +127,7 @@ struct vdpa_bus {
 	uint32_t poll_us;
 
 	bool closing;
-	unsigned int live; /* devices that are not freed yet */
+	unsigned int live; /* nodes that are not freed yet */
 	void (*event_cb)(void *arg, const struct vdpa_event *event);
 	void *event_arg;
 	TAILQ_HEAD(, vdpa_device_priv) devices; /* those whose name is taken */
@@ -96,22 +141,14 @@ struct vdpa_bus {
 /* ---- device.c */
 
 struct vdpa_device_priv {
-	struct vdpa_bus *bus; /* a reference */
+	struct bus_node node;
+	struct vdpa_bus *bus; /* the node's */
 	char name[VDPA_NAME_MAX];
-	struct lane *lane;
-	atomic_uint refs;
-	atomic_bool going; /* nothing more for the lane from outside */
-	struct lane_job free_job;
+	atomic_bool going;         /* nothing more for the lane from outside */
 	struct lane_job force_job; /* of the control thread */
-	struct bus_msg freed;
 
 	TAILQ_ENTRY(vdpa_device_priv) entry;
-	bool listed;  /* the name is taken */
-	bool present; /* made and on the bus */
 	bool leaving; /* an unbind is on the lane: the driver must not be asked any more */
-	bool stuck;   /* the verb on the lane has missed its deadline */
-	TAILQ_HEAD(, verb) verbs; /* the first one is on the lane */
-	struct verb *del;         /* waits for the device to be freed */
 	struct mgmtdev_entry *mdev;
 	struct driver_entry *driver;
 	struct vdpa_attrs *add_attrs;
@@ -131,7 +168,6 @@ struct vdpa_device_priv {
 	_Atomic uint64_t acked; /* negotiated, 0 before */
 	atomic_bool negotiated;
 	atomic_uint num_max;
-	atomic_uint events;   /* posted and not delivered */
 	pthread_mutex_t lock; /* of this group */
 	char client[128];
 	bool connected;
@@ -177,11 +213,15 @@ void device_publish(struct vdpa_device_priv *priv);
 void device_unlink(struct vdpa_device_priv *priv);
 /* Off the bus, whatever hangs; bound or not. */
 void device_remove(struct vdpa_device_priv *priv);
-struct vdpa_device_priv *device_get(struct vdpa_device_priv *priv);
-/* For those who hold no reference, but know that the memory is there: false when the last one is
- * gone. */
-bool device_tryget(struct vdpa_device_priv *priv);
-void device_put(struct vdpa_device_priv *priv);
+static inline struct vdpa_device_priv *device_get(struct vdpa_device_priv *priv)
+{
+	node_get(&priv->node);
+	return priv;
+}
+static inline void device_put(struct vdpa_device_priv *priv)
+{
+	node_put(&priv->node);
+}
 
 /* ---- ops.c, map.c */
 
@@ -241,13 +281,18 @@ void workers_free(struct vdpa_bus *bus);
 
 /* ---- log.c */
 
-/* As vdpa_log(), for a device that may still have to be made.  Any thread. */
-void device_log(struct vdpa_device_priv *priv, enum vdpa_log_level level, const char *fmt, ...)
+/* As vdpa_log(), for a node that may still have to be made.  Any thread. */
+void node_log(struct bus_node *node, enum vdpa_log_level level, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
 
 /* ---- event.c */
 
-void bus_event(struct vdpa_device_priv *priv, enum vdpa_event_type type, const char *text);
+void node_event(struct bus_node *node, enum vdpa_event_type type, const char *text);
+static inline void bus_event(struct vdpa_device_priv *priv, enum vdpa_event_type type,
+			     const char *text)
+{
+	node_event(&priv->node, type, text);
+}
 /* "ACKNOWLEDGE DRIVER ..." */
 void status_names(uint8_t status, char *buf, size_t len);
 

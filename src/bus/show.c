@@ -13,9 +13,9 @@
 
 static const char *state_name(const struct vdpa_device_priv *priv, uint8_t status, bool connected)
 {
-	const struct verb *busy = TAILQ_FIRST(&priv->verbs);
+	const struct verb *busy = TAILQ_FIRST(&priv->node.verbs);
 
-	if (priv->stuck)
+	if (priv->node.stuck)
 		return "stuck";
 	if (busy && busy->begun && (!strcmp(busy->ops->name, "bind") || priv->leaving))
 		return priv->leaving ? "unbinding" : "binding";

@@ -43,7 +43,7 @@ struct verb *verb_new(struct vdpa_bus *bus, const struct verb_ops *ops, struct v
 /* What a verb holds; where it is listed is the control thread's business. */
 static void verb_release(struct verb *v)
 {
-	struct vdpa_device_priv *priv = v->priv;
+	struct bus_node *node = v->node;
 
 	vdpa_attrs_free(v->attrs);
 	vdpa_attrs_free(v->driver_attrs);
@@ -51,8 +51,8 @@ static void verb_release(struct verb *v)
 		vdpa_worker_unpick(v->worker);
 	info_record_release(&v->record);
 	free(v);
-	if (priv)
-		device_put(priv);
+	if (node)
+		node_put(node);
 }
 
 void verb_free(struct verb *v)
@@ -87,14 +87,14 @@ static void verb_answer(struct verb *v, int err, const struct vdpa_extack *ack)
 static void verb_dequeue(struct verb *v)
 {
 	if (v->queued)
-		TAILQ_REMOVE(&v->priv->verbs, v, next);
+		TAILQ_REMOVE(&v->node->verbs, v, next);
 	v->queued = false;
 }
 
-/* The next one of the device, if none is under way. */
-static void verbs_kick(struct vdpa_device_priv *priv)
+/* The next one of the node, if none is under way. */
+static void verbs_kick(struct bus_node *node)
 {
-	struct verb *v = TAILQ_FIRST(&priv->verbs);
+	struct verb *v = TAILQ_FIRST(&node->verbs);
 
 	if (v && !v->begun)
 		verb_begin(v);
@@ -102,37 +102,38 @@ static void verbs_kick(struct vdpa_device_priv *priv)
 
 void verb_end(struct verb *v)
 {
-	struct vdpa_device_priv *priv = v->priv;
+	struct bus_node *node = v->node;
 
 	verb_dequeue(v);
-	if (priv)
-		device_get(priv);
+	if (node)
+		node_get(node);
 	verb_answer(v, v->err, &v->ack);
 	verb_free(v);
-	if (priv) {
-		verbs_kick(priv);
-		device_put(priv);
+	if (node) {
+		verbs_kick(node);
+		node_put(node);
 	}
 }
 
 void verb_detach(struct verb *v)
 {
-	struct vdpa_device_priv *priv = v->priv;
+	struct bus_node *node = v->node;
 
 	verb_dequeue(v);
+	v->node = NULL;
 	v->priv = NULL;
-	device_put(priv);
+	node_put(node);
 }
 
 static void verb_returned(struct bus_msg *msg)
 {
 	struct verb *v = container_of(msg, struct verb, msg);
-	struct vdpa_device_priv *priv = v->priv;
+	struct bus_node *node = v->node;
 
-	if (v->queued && v->answered && priv->stuck) {
-		priv->stuck = false;
-		device_log(priv, VDPA_LOG_INFO, "'%s' has come back after its deadline",
-			   v->ops->name);
+	if (v->queued && v->answered && node->stuck) {
+		node->stuck = false;
+		node_log(node, VDPA_LOG_INFO, "'%s' has come back after its deadline",
+			 v->ops->name);
 	}
 	if (v->begun && v->ops->finish && !v->ops->finish(v))
 		return;
@@ -159,14 +160,15 @@ void verb_begin(struct verb *v)
 	int err = 0;
 
 	v->begun = true;
-	if (!v->ops->makes && !v->priv->present)
-		err = vdpa_extack_set(&v->ack, -ENODEV, "no device '%s' any more", v->priv->name);
+	if (!v->ops->makes && !v->node->present)
+		err = vdpa_extack_set(&v->ack, -ENODEV, "no %s '%s' any more", v->node->ops->kind,
+				      v->node->name);
 	if (!err && v->ops->prepare)
 		err = v->ops->prepare(v);
 	if (err)
 		verb_refuse(v, err);
 	else
-		lane_post(v->priv->lane, &v->job);
+		lane_post(v->node->lane, &v->job);
 }
 
 void verb_arm(struct verb *v)
@@ -174,13 +176,19 @@ void verb_arm(struct verb *v)
 	loop_timer_set(v->bus->loop, &v->timer, v->bus->timeout_ms * 1000000ULL);
 }
 
+void verb_start_node(struct verb *v, struct bus_node *node)
+{
+	v->node = node;
+	v->queued = true;
+	TAILQ_INSERT_TAIL(&node->verbs, v, next);
+	verb_arm(v);
+	verbs_kick(node);
+}
+
 void verb_start_on(struct verb *v, struct vdpa_device_priv *priv)
 {
 	v->priv = priv;
-	v->queued = true;
-	TAILQ_INSERT_TAIL(&priv->verbs, v, next);
-	verb_arm(v);
-	verbs_kick(priv);
+	verb_start_node(v, &priv->node);
 }
 
 void verb_start(struct verb *v, const char *dev)
@@ -193,34 +201,36 @@ void verb_start(struct verb *v, const char *dev)
 		verb_refuse(v, vdpa_extack_set(&v->ack, -ENODEV, "no device '%.40s'", dev));
 }
 
-void verbs_refuse_waiting(struct vdpa_device_priv *priv)
+void verbs_refuse_waiting(struct bus_node *node)
 {
-	struct verb *v = TAILQ_FIRST(&priv->verbs), *next;
+	struct verb *v = TAILQ_FIRST(&node->verbs), *next;
 
 	for (; v; v = next) {
 		next = TAILQ_NEXT(v, next);
 		if (v->begun)
 			continue;
 		verb_dequeue(v);
-		verb_refuse(v, vdpa_extack_set(&v->ack, -ENODEV, "'%s' was removed", priv->name));
+		verb_refuse(v, vdpa_extack_set(&v->ack, -ENODEV, "'%s' was removed", node->name));
 	}
 }
 
 static int expired_text(struct verb *v, const struct verb *busy, struct vdpa_extack *ack)
 {
-	const char *name = v->priv->name;
+	const struct bus_node *node = v->node;
 	uint32_t ms = v->bus->timeout_ms;
 	char after[24];
 
 	snprintf(after, sizeof(after), ms % 1000 ? "%u ms" : "%u s", ms % 1000 ? ms : ms / 1000);
-	if (!v->priv->listed)
+	if (!node->listed)
 		return vdpa_extack_set(ack, -ETIMEDOUT,
-				       "'%s' was removed while it was busy with '%s'", name,
+				       "'%s' was removed while it was busy with '%s'", node->name,
 				       busy->ops->name);
-	return vdpa_extack_set(
-		ack, -ETIMEDOUT,
-		"'%s' is still busy with '%s' after %s; 'dev del %s force' removes it", name,
-		busy->ops->name, after, name);
+	if (!node->ops->del)
+		return vdpa_extack_set(ack, -ETIMEDOUT, "'%s' is still busy with '%s' after %s",
+				       node->name, busy->ops->name, after);
+	return vdpa_extack_set(ack, -ETIMEDOUT,
+			       "'%s' is still busy with '%s' after %s; '%s %s force' removes it",
+			       node->name, busy->ops->name, after, node->ops->del, node->name);
 }
 
 static void verb_expired(struct loop_timer *timer)
@@ -233,13 +243,13 @@ static void verb_expired(struct loop_timer *timer)
 		verb_answer(v, v->ops->expired(v), NULL);
 		return;
 	}
-	busy = TAILQ_FIRST(&v->priv->verbs);
+	busy = TAILQ_FIRST(&v->node->verbs);
 	expired_text(v, busy, &ack);
 	if (v == busy) {
-		v->priv->stuck = true;
-		if (v->priv->listed)
-			bus_event(v->priv, VDPA_EVENT_STUCK, v->ops->name);
-		device_log(v->priv, VDPA_LOG_WARN, "%s", ack.msg);
+		v->node->stuck = true;
+		if (v->node->listed)
+			node_event(v->node, VDPA_EVENT_STUCK, v->ops->name);
+		node_log(v->node, VDPA_LOG_WARN, "%s", ack.msg);
 		verb_answer(v, -ETIMEDOUT, &ack);
 		return;
 	}

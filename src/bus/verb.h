@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * A verb: something that a user wants of a device, that may block, and that has a deadline.
+ * A verb: something that a user wants of a node, that may block, and that has a deadline.
  *
  *	control thread   prepare() -> lane   run() -> control thread   finish() -> the user's done()
  *
- * Verbs on one device take turns: the next one is prepared when the one before has finished, so
+ * Verbs on one node take turns: the next one is prepared when the one before has finished, so
  * each sees the state that the one before has left.  At the deadline the user gets -ETIMEDOUT; one
  * that has not begun is forgotten, one that has goes on, and its finish() still runs when it comes
  * back.
@@ -16,7 +16,7 @@
 
 struct verb_ops {
 	const char *name; /* as in "still busy with 'unbind'" */
-	bool makes;       /* makes the device: it need not be there */
+	bool makes;       /* makes the node: it need not be there */
 	/* Control thread: check and gather.  Optional. */
 	int (*prepare)(struct verb *v);
 	/* Lane. */
@@ -36,9 +36,10 @@ struct verb {
 	struct loop_timer timer;
 	const struct verb_ops *ops;
 	struct vdpa_bus *bus;
-	struct vdpa_device_priv *priv; /* a reference, or NULL */
+	struct bus_node *node;         /* a reference, or NULL */
+	struct vdpa_device_priv *priv; /* of the node, where it is a device */
 	TAILQ_ENTRY(verb) entry;       /* of the bus */
-	TAILQ_ENTRY(verb) next;        /* of the device, when queued */
+	TAILQ_ENTRY(verb) next;        /* of the node, when queued */
 	bool queued;
 	bool begun;
 	bool answered;
@@ -70,18 +71,22 @@ struct verb *verb_new(struct vdpa_bus *bus, const struct verb_ops *ops, struct v
 void verb_start(struct verb *v, const char *dev);
 /* The same on this device; consumes the reference. */
 void verb_start_on(struct verb *v, struct vdpa_device_priv *priv);
+/* The same on this node. */
+void verb_start_node(struct verb *v, struct bus_node *node);
 /* Let its deadline run. */
 void verb_arm(struct verb *v);
 /* It will not be carried out: the text is in v->ack. */
 void verb_refuse(struct verb *v, int err);
 /* Prepare and run the ops that v->ops names now: the second half of a verb. */
 void verb_begin(struct verb *v);
-/* Leave the device's queue and drop the reference, the user still waits. */
+/* Leave the node's queue and drop the reference, the user still waits. */
 void verb_detach(struct verb *v);
-/* Answer and free; the next one of the device begins. */
+/* Answer when the node is freed, or at the deadline: the second half of `del`. */
+void verb_wait_freed(struct verb *v, struct bus_node *node);
+/* Answer and free; the next one of the node begins. */
 void verb_end(struct verb *v);
-/* Refuse those on the device that have not begun. */
-void verbs_refuse_waiting(struct vdpa_device_priv *priv);
+/* Refuse those on the node that have not begun. */
+void verbs_refuse_waiting(struct bus_node *node);
 /* The bus goes: answer all, and leave those that hang to themselves. */
 void verbs_give_up(struct vdpa_bus *bus);
 void verb_free(struct verb *v);
