@@ -34,7 +34,8 @@ extern "C" {
 
 enum vdpa_log_level { VDPA_LOG_ERROR, VDPA_LOG_WARN, VDPA_LOG_INFO, VDPA_LOG_DEBUG };
 
-/** One line.  dev is NULL when it is about no device.  Any thread; must not call the bus. */
+/** One line.  dev: the device or management device that it is about, or NULL.  Any thread; must not
+ * call the bus. */
 typedef void vdpa_log_fn(void *arg, enum vdpa_log_level level, const char *dev, const char *text);
 
 struct vdpa_bus_config {
@@ -124,6 +125,21 @@ void vdpa_dev_vstats_show(struct vdpa_bus *bus, const char *name, int idx, struc
 void vdpa_dev_explain(struct vdpa_bus *bus, const char *name, struct vdpa_info *info,
 		      vdpa_done_fn *done, void *arg);
 
+/**
+ * Make a management device of a type.  At the deadline the name stays taken until the type's add()
+ * comes back; what it has made then is freed again.
+ */
+void vdpa_mgmtdev_add(struct vdpa_bus *bus, const char *type, const char *name,
+		      struct vdpa_attrs *attrs, vdpa_done_fn *done, void *arg);
+/**
+ * Remove one that was made so.  -EBUSY while it has devices, -EPERM for one that was registered.
+ * Done when it is freed; at the deadline done gets 0 if only that is still to come.
+ */
+void vdpa_mgmtdev_del(struct vdpa_bus *bus, const char *name, vdpa_done_fn *done, void *arg);
+/** Its live attributes. */
+void vdpa_mgmtdev_set(struct vdpa_bus *bus, const char *name, struct vdpa_attrs *attrs,
+		      vdpa_done_fn *done, void *arg);
+
 /** New devices of a class ("blk") are bound to this driver; NULL: to none.  @return 0, -ENOENT,
  * -ENOMEM */
 int vdpa_driver_set_default(struct vdpa_bus *bus, const char *class_name, const char *driver,
@@ -146,6 +162,15 @@ void vdpa_dev_show(struct vdpa_device *vdev, struct vdpa_info *info);
 /** The counters of all queues, which any thread may read: a device that hangs delays nobody. */
 void vdpa_dev_counters_show(struct vdpa_device *vdev, struct vdpa_info *info);
 void vdpa_mgmtdev_show(struct vdpa_bus *bus, struct vdpa_mgmtdev *mdev, struct vdpa_info *info);
+/** The type that it was made of; NULL: it was registered. */
+const struct vdpa_mgmtdev_type *vdpa_mgmtdev_type_of(struct vdpa_bus *bus,
+						     const struct vdpa_mgmtdev *mdev);
+/** How it was made and set since, so that `save` can print the command; NULL: it was registered. */
+const struct vdpa_attrs *vdpa_mgmtdev_add_attrs(struct vdpa_bus *bus,
+						const struct vdpa_mgmtdev *mdev);
+int vdpa_mgmtdev_type_each(struct vdpa_bus *bus,
+			   int (*fn)(const struct vdpa_mgmtdev_type *type, void *arg), void *arg);
+void vdpa_mgmtdev_type_show(const struct vdpa_mgmtdev_type *type, struct vdpa_info *info);
 /** With the classes that it is the default of. */
 void vdpa_driver_show(struct vdpa_bus *bus, const struct vdpa_driver *driver,
 		      struct vdpa_info *info);
@@ -170,13 +195,16 @@ enum vdpa_event_type {
 	VDPA_EVENT_CONFIG,     /**< config generation changed */
 	VDPA_EVENT_STUCK,      /**< a verb missed its deadline; text: which */
 	VDPA_EVENT_BROKEN, /**< a ring broke the rules, or the device needs a reset; text: why */
+	VDPA_EVENT_MGMTDEV_ADD, /**< by command; text: the type */
+	VDPA_EVENT_MGMTDEV_DEL,
 };
 
 struct vdpa_event {
 	enum vdpa_event_type type;
-	const char *name; /**< of the type: "dev-add" */
-	const char *dev;
-	const char *text; /**< may be NULL */
+	const char *name;    /**< of the type: "dev-add" */
+	const char *dev;     /**< NULL: it is about a management device */
+	const char *text;    /**< may be NULL */
+	const char *mgmtdev; /**< NULL: it is about a device */
 };
 
 /** fn runs on the control thread.  NULL: nobody listens. */

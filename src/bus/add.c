@@ -26,8 +26,7 @@ static int add_run(struct verb *v)
 	return err;
 }
 
-/* What nobody took is closed now, not when the device goes. */
-static void drop_fds(struct vdpa_attrs *attrs)
+void attrs_drop_fds(struct vdpa_attrs *attrs)
 {
 	for (size_t i = 0; i < vdpa_attrs_num(attrs); i++) {
 		int fd vdpa_cleanup(fd_closep) =
@@ -48,7 +47,7 @@ static bool add_finish(struct verb *v)
 		device_unlink(priv);
 		return true;
 	}
-	drop_fds(v->attrs);
+	attrs_drop_fds(v->attrs);
 	priv->add_attrs = v->attrs;
 	v->attrs = NULL;
 	device_publish(priv);
@@ -66,15 +65,10 @@ static const struct verb_ops add_ops = {
 static int add_check(struct verb *v, const char *mgmtdev, struct mgmtdev_entry **ret)
 {
 	struct mgmtdev_entry *entry = mgmtdev_find(v->bus, mgmtdev);
-	char names[160];
 	int err;
 
-	if (!entry) {
-		mgmtdev_names(v->bus, names, sizeof(names));
-		return vdpa_extack_set(&v->ack, -ENOENT,
-				       "no management device '%.31s': there are %s", mgmtdev,
-				       names);
-	}
+	if (!entry)
+		return mgmtdev_refuse_unknown(v->bus, mgmtdev, &v->ack);
 	if (!v->attrs)
 		v->attrs = vdpa_attrs_alloc();
 	if (!v->attrs)
@@ -102,8 +96,7 @@ VDPA_API void vdpa_dev_add(struct vdpa_bus *bus, const char *name, const char *m
 		verb_refuse(v, err);
 		return;
 	}
-	priv->mdev = entry;
-	entry->users++;
+	mgmtdev_use(entry, priv);
 	verb_start_on(v, priv);
 }
 

@@ -52,6 +52,7 @@ static void bus_release(struct vdpa_bus *bus)
 {
 	workers_free(bus);
 	mgmtdevs_free(bus);
+	mgmtdev_types_free(bus);
 	drivers_free(bus);
 	if (bus->lanes)
 		lane_pool_free(bus->lanes, 0);
@@ -77,6 +78,7 @@ static int bus_init(struct vdpa_bus *bus, const struct vdpa_bus_config *cfg)
 	TAILQ_INIT(&bus->devices);
 	TAILQ_INIT(&bus->drivers);
 	TAILQ_INIT(&bus->mgmtdevs);
+	TAILQ_INIT(&bus->mgmtdev_types);
 	TAILQ_INIT(&bus->workers);
 	TAILQ_INIT(&bus->verbs);
 	LIST_INIT(&bus->defaults);
@@ -171,6 +173,7 @@ VDPA_API int vdpa_bus_free(struct vdpa_bus *bus)
 	loop_set_clock(bus->loop, NULL, NULL);
 	while ((priv = TAILQ_FIRST(&bus->devices)))
 		device_remove(priv);
+	mgmtdevs_close(bus);
 	loop_timer_set(bus->loop, &closing.timer, bus->timeout_ms * 1000000ULL);
 	while (!closing.expired && (bus->live || !TAILQ_EMPTY(&bus->verbs)) && err >= 0)
 		err = loop_dispatch(bus->loop, -1);

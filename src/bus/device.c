@@ -80,11 +80,14 @@ static void device_release(struct bus_node *node)
 	pthread_mutex_destroy(&priv->lock);
 	free(priv->maps);
 	free(priv->vqs);
+	if (priv->maker)
+		node_put(priv->maker);
 	free(priv);
 }
 
 static const struct bus_node_ops device_node_ops = {
 	.kind = "device",
+	.is_device = true,
 	.del = "dev del",
 	.free = device_free,
 	.freed = device_freed,
@@ -225,6 +228,7 @@ VDPA_API int vdpa_register_device(struct vdpa_bus *bus, struct vdpa_device *vdev
 				  struct vdpa_extack *ack)
 {
 	struct vdpa_device_priv *priv;
+	struct mgmtdev_entry *entry;
 	int err;
 
 	if (!memchr(vdev->name, '\0', sizeof(vdev->name)))
@@ -237,9 +241,9 @@ VDPA_API int vdpa_register_device(struct vdpa_bus *bus, struct vdpa_device *vdev
 		priv->vdev = NULL;
 		device_unlink(priv);
 	} else {
-		priv->mdev = vdev->mdev ? mgmtdev_find(bus, vdev->mdev->name) : NULL;
-		if (priv->mdev)
-			priv->mdev->users++;
+		entry = vdev->mdev ? mgmtdev_find(bus, vdev->mdev->name) : NULL;
+		if (entry)
+			mgmtdev_use(entry, priv);
 		device_publish(priv);
 		bind_start_by_rule(priv);
 	}

@@ -20,11 +20,18 @@ struct event_msg {
 };
 
 static const char *const event_names[] = {
-	[VDPA_EVENT_DEV_ADD] = "dev-add", [VDPA_EVENT_DEV_DEL] = "dev-del",
-	[VDPA_EVENT_BIND] = "bind",       [VDPA_EVENT_UNBIND] = "unbind",
-	[VDPA_EVENT_CONNECT] = "connect", [VDPA_EVENT_DISCONNECT] = "disconnect",
-	[VDPA_EVENT_STATUS] = "status",   [VDPA_EVENT_CONFIG] = "config",
-	[VDPA_EVENT_STUCK] = "stuck",     [VDPA_EVENT_BROKEN] = "broken",
+	[VDPA_EVENT_DEV_ADD] = "dev-add",
+	[VDPA_EVENT_DEV_DEL] = "dev-del",
+	[VDPA_EVENT_BIND] = "bind",
+	[VDPA_EVENT_UNBIND] = "unbind",
+	[VDPA_EVENT_CONNECT] = "connect",
+	[VDPA_EVENT_DISCONNECT] = "disconnect",
+	[VDPA_EVENT_STATUS] = "status",
+	[VDPA_EVENT_CONFIG] = "config",
+	[VDPA_EVENT_STUCK] = "stuck",
+	[VDPA_EVENT_BROKEN] = "broken",
+	[VDPA_EVENT_MGMTDEV_ADD] = "mgmtdev-add",
+	[VDPA_EVENT_MGMTDEV_DEL] = "mgmtdev-del",
 };
 
 static void event_drop(struct bus_msg *msg)
@@ -40,12 +47,14 @@ static void event_drop(struct bus_msg *msg)
 static void event_deliver(struct bus_msg *msg)
 {
 	struct event_msg *ev = container_of(msg, struct event_msg, msg);
-	struct vdpa_bus *bus = ev->node->bus;
+	const struct bus_node *node = ev->node;
+	struct vdpa_bus *bus = node->bus;
 	struct vdpa_event event = {
 		.type = ev->type,
 		.name = event_names[ev->type],
-		.dev = ev->node->name,
+		.dev = node->ops->is_device ? node->name : NULL,
 		.text = ev->has_text ? ev->text : NULL,
+		.mgmtdev = node->ops->is_device ? NULL : node->name,
 	};
 
 	if (bus->event_cb)

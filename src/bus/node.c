@@ -20,7 +20,8 @@ static void node_freed(struct bus_msg *msg)
 	struct bus_node *node = container_of(msg, struct bus_node, freed);
 	struct vdpa_bus *bus = node->bus;
 
-	node->ops->freed(node);
+	if (node->ops->freed)
+		node->ops->freed(node);
 	bus->live--;
 	if (node->del)
 		verb_end(node->del);

@@ -37,14 +37,16 @@ void bus_get(struct vdpa_bus *bus);
 /* The last one frees what vdpa_bus_free() had to leave behind. */
 void bus_put(struct vdpa_bus *bus);
 
-/* ---- node.c: what has a name on the bus, a lane, and verbs of its own: a device */
+/* ---- node.c: what has a name on the bus, a lane, and verbs of its own: a device, a management
+ * device that was made by command */
 
 struct bus_node_ops {
 	const char *kind; /* "device": for texts */
+	bool is_device;   /* else it is a management device */
 	const char *del;  /* "dev del": with "force" it removes what hangs; NULL: nothing does */
 	/* No reference is left: take it apart.  Lane, the last job; may block. */
 	void (*free)(struct bus_node *node);
-	/* That is done.  Control thread. */
+	/* That is done.  Control thread.  Optional. */
 	void (*freed)(struct bus_node *node);
 	/* Last: its memory.  Control thread, or any thread when the bus is gone. */
 	void (*release)(struct bus_node *node);
@@ -91,11 +93,23 @@ struct driver_entry {
 	TAILQ_ENTRY(driver_entry) entry;
 };
 
+struct mgmtdev_type {
+	const struct vdpa_mgmtdev_type *type;
+	struct vdpa_mgmtdev_type ops; /* a copy, as long as ours */
+	TAILQ_ENTRY(mgmtdev_type) entry;
+};
+
 struct mgmtdev_entry {
-	struct vdpa_mgmtdev *mdev;
+	char name[VDPA_NAME_MAX];
+	struct vdpa_mgmtdev *mdev; /* NULL until it is made */
 	struct vdpa_mgmtdev_ops ops;
-	unsigned int users;
+	unsigned int users; /* devices of it that are not freed */
 	TAILQ_ENTRY(mgmtdev_entry) entry;
+
+	/* Only where it was made by command. */
+	struct mgmtdev_type *type; /* NULL: it was registered */
+	struct bus_node node;
+	struct vdpa_attrs *add_attrs;
 };
 
 /* A rule: new devices of a class go to this driver. */
@@ -132,7 +146,8 @@ struct vdpa_bus {
 	void *event_arg;
 	TAILQ_HEAD(, vdpa_device_priv) devices; /* those whose name is taken */
 	TAILQ_HEAD(, driver_entry) drivers;
-	TAILQ_HEAD(, mgmtdev_entry) mgmtdevs;
+	TAILQ_HEAD(, mgmtdev_entry) mgmtdevs; /* those whose name is taken */
+	TAILQ_HEAD(, mgmtdev_type) mgmtdev_types;
 	LIST_HEAD(, default_entry) defaults;
 	TAILQ_HEAD(, verb) verbs;
 	struct verb *reserve; /* for the one verb that finds no memory */
@@ -150,6 +165,7 @@ struct vdpa_device_priv {
 	TAILQ_ENTRY(vdpa_device_priv) entry;
 	bool leaving; /* an unbind is on the lane: the driver must not be asked any more */
 	struct mgmtdev_entry *mdev;
+	struct bus_node *maker; /* a reference, where mdev was made by command */
 	struct driver_entry *driver;
 	struct vdpa_attrs *add_attrs;
 	struct vdpa_attrs *bind_attrs;
@@ -270,10 +286,40 @@ struct driver_entry *driver_find(struct vdpa_bus *bus, const char *name);
 struct driver_entry *driver_default(struct vdpa_bus *bus, uint32_t device_id);
 /* "'vhost-user', 'virtio'": for texts. */
 void driver_names(struct vdpa_bus *bus, char *buf, size_t len);
+/* One that makes devices. */
 struct mgmtdev_entry *mgmtdev_find(struct vdpa_bus *bus, const char *name);
-void mgmtdev_names(struct vdpa_bus *bus, char *buf, size_t len);
+/* Also one that is still to be made. */
+struct mgmtdev_entry *mgmtdev_listed(struct vdpa_bus *bus, const char *name);
+/* -ENOENT, with those that there are. */
+int mgmtdev_refuse_unknown(struct vdpa_bus *bus, const char *name, struct vdpa_extack *ack);
+/* May the name be taken? */
+int mgmtdev_check_name(struct vdpa_bus *bus, const char *name, struct vdpa_extack *ack);
+/* The table of ops, as long as ours, with all that is required. */
+int mgmtdev_copy_ops(struct mgmtdev_entry *entry, const struct vdpa_mgmtdev *mdev,
+		     struct vdpa_extack *ack);
+/* -EBUSY while it has devices. */
+int mgmtdev_check_unused(const struct mgmtdev_entry *entry, struct vdpa_extack *ack);
+/* The device counts as its until it is freed. */
+void mgmtdev_use(struct mgmtdev_entry *entry, struct vdpa_device_priv *priv);
 void drivers_free(struct vdpa_bus *bus);
 void mgmtdevs_free(struct vdpa_bus *bus);
+
+/* ---- mgmtdev_type.c */
+
+/* Those that were made by command are off the bus, and freed when their devices are. */
+void mgmtdevs_close(struct vdpa_bus *bus);
+void mgmtdev_types_free(struct vdpa_bus *bus);
+
+/* ---- add.c, set.c: attributes that a verb has used */
+
+/* Descriptors that nobody took are closed now, not when the attributes go. */
+void attrs_drop_fds(struct vdpa_attrs *attrs);
+/*
+ * What was set, into the attributes that `save` prints: those of the tables (more may be NULL) that
+ * `add` knows.  Without memory they stay as they are.
+ */
+void attrs_remember(struct vdpa_attrs **attrs, const struct vdpa_attrs *now,
+		    const struct vdpa_attr_desc *table, const struct vdpa_attr_desc *more);
 
 /* ---- worker.c */
 

@@ -178,9 +178,8 @@ static int set_run(struct verb *v)
 	return err;
 }
 
-/* What `save` prints has the new values; keys that only `dev set` knows are not part of it. */
-static void remember(struct vdpa_attrs **attrs, const struct vdpa_attrs *now,
-		     const struct vdpa_attr_desc *table, const struct vdpa_attr_desc *more)
+void attrs_remember(struct vdpa_attrs **attrs, const struct vdpa_attrs *now,
+		    const struct vdpa_attr_desc *table, const struct vdpa_attr_desc *more)
 {
 	struct vdpa_attrs *merged = vdpa_attrs_alloc();
 	const struct vdpa_attr_desc *desc;
@@ -227,10 +226,11 @@ static bool set_finish(struct verb *v)
 	if (v->err)
 		return true;
 	if (priv->mdev && vdpa_attrs_num(v->attrs))
-		remember(&priv->add_attrs, v->attrs, priv->mdev->mdev->attrs,
-			 vdpa_dev_common_attrs);
+		attrs_remember(&priv->add_attrs, v->attrs, priv->mdev->mdev->attrs,
+			       vdpa_dev_common_attrs);
 	if (priv->driver && vdpa_attrs_num(v->driver_attrs))
-		remember(&priv->bind_attrs, v->driver_attrs, priv->driver->driver->attrs, NULL);
+		attrs_remember(&priv->bind_attrs, v->driver_attrs, priv->driver->driver->attrs,
+			       NULL);
 	if (v->worker)
 		remember_worker(v);
 	return true;

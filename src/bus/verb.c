@@ -167,8 +167,10 @@ void verb_begin(struct verb *v)
 		err = v->ops->prepare(v);
 	if (err)
 		verb_refuse(v, err);
-	else
+	else if (v->ops->run)
 		lane_post(v->node->lane, &v->job);
+	else
+		bus_post(v->bus, &v->msg);
 }
 
 void verb_arm(struct verb *v)

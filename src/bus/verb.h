@@ -19,7 +19,7 @@ struct verb_ops {
 	bool makes;       /* makes the node: it need not be there */
 	/* Control thread: check and gather.  Optional. */
 	int (*prepare)(struct verb *v);
-	/* Lane. */
+	/* Lane.  Optional. */
 	int (*run)(struct verb *v);
 	/*
 	 * Control thread, also after the deadline: book what happened.  v->err is that of prepare

@@ -25,8 +25,9 @@ static void env_event(void *arg, const struct vdpa_event *event)
 	struct env *env = arg;
 	size_t len = strlen(env->events);
 
-	snprintf(env->events + len, sizeof(env->events) - len, "%s:%s%s%s ", event->dev,
-		 event->name, event->text ? "=" : "", event->text ? event->text : "");
+	snprintf(env->events + len, sizeof(env->events) - len, "%s:%s%s%s ",
+		 event->dev ? event->dev : event->mgmtdev, event->name, event->text ? "=" : "",
+		 event->text ? event->text : "");
 }
 
 static void env_log(void *arg, enum vdpa_log_level level, const char *dev, const char *text)

@@ -65,12 +65,21 @@ void fake_world_init(struct fake_world *world)
 	memset(world, 0, sizeof(*world));
 	pthread_mutex_init(&world->lock, NULL);
 	fake_gate_init(&world->gate);
+	world->made_freed = eventfd(0, EFD_CLOEXEC);
+	if (world->made_freed < 0)
+		abort();
 }
 
 void fake_world_release(struct fake_world *world)
 {
 	fake_gate_release(&world->gate);
+	close(world->made_freed);
 	pthread_mutex_destroy(&world->lock);
+}
+
+void fake_world_wait_made_freed(struct fake_world *world)
+{
+	wait_for(world->made_freed);
 }
 
 int fake_did(struct fake_world *world, const char *what)
@@ -442,6 +451,8 @@ void fake_vdev_change(struct fake_vdev *fake, uint8_t status_bits)
 
 /* ---- management device */
 
+static const uint32_t mgmt_ids[] = {2, 0};
+
 static int mgmt_dev_add(struct vdpa_mgmtdev *mdev, const char *name, struct vdpa_attrs *attrs,
 			struct vdpa_device **ret, struct vdpa_extack *ack)
 {
@@ -468,12 +479,11 @@ void fake_mgmtdev_init(struct fake_mgmtdev *fake, struct fake_world *world)
 {
 	static const struct vdpa_mgmtdev_ops ops = {
 		.size = sizeof(ops), .dev_add = mgmt_dev_add, .free = mgmt_free};
-	static const uint32_t ids[] = {2, 0};
 
 	*fake = (struct fake_mgmtdev){
 		.mdev = {.ops = &ops,
 			 .name = "fake",
-			 .ids = ids,
+			 .ids = mgmt_ids,
 			 .attrs = dev_attrs,
 			 .max_vqs = FAKE_NVQS,
 			 .features = FAKE_FEATURES,
@@ -494,6 +504,85 @@ void fake_mgmtdev_release(struct fake_mgmtdev *fake)
 {
 	close(fake->freed);
 }
+
+/* ---- type of management devices */
+
+struct fake_world *fake_type_world;
+
+static const struct vdpa_attr_desc type_attrs[] = {
+	{"ports", VDPA_ATTR_UINT, VDPA_ATTR_LIVE, 1, 16, NULL, "how many (4)"},
+	{"file", VDPA_ATTR_PATH, 0, 0, 0, NULL, "a file"},
+	{0},
+};
+
+struct made_mgmtdev {
+	struct fake_mgmtdev fake; /* first */
+	atomic_uint ports;
+};
+
+static void made_free(struct vdpa_mgmtdev *mdev)
+{
+	struct made_mgmtdev *made = (struct made_mgmtdev *)(void *)mdev;
+	struct fake_world *world = made->fake.world;
+
+	fake_did(world, "type.free");
+	free(made);
+	atomic_fetch_sub(&world->made, 1);
+	bump(world->made_freed);
+}
+
+static void made_show(struct vdpa_mgmtdev *mdev, struct vdpa_info *info)
+{
+	vdpa_info_u64(info, "ports", ((struct made_mgmtdev *)(void *)mdev)->ports);
+}
+
+static int made_set_attrs(struct vdpa_mgmtdev *mdev, struct vdpa_attrs *attrs,
+			  struct vdpa_extack *ack)
+{
+	struct made_mgmtdev *made = (struct made_mgmtdev *)(void *)mdev;
+	int err = fake_did(made->fake.world, "type.set");
+
+	if (err)
+		return vdpa_extack_set(ack, err, "the ports are welded on");
+	made->ports = (unsigned int)vdpa_attrs_u64(attrs, "ports", 0);
+	return 0;
+}
+
+static int type_add(struct vdpa_bus *bus, const char *name, struct vdpa_attrs *attrs,
+		    struct vdpa_mgmtdev **ret, struct vdpa_extack *ack)
+{
+	static const struct vdpa_mgmtdev_ops ops = {
+		.size = sizeof(ops),
+		.dev_add = mgmt_dev_add,
+		.free = made_free,
+		.show = made_show,
+		.set_attrs = made_set_attrs,
+	};
+	struct made_mgmtdev *made;
+	int err = fake_did(fake_type_world, "type.add");
+
+	if (err)
+		return vdpa_extack_set(ack, err, "no register answers");
+	made = calloc(1, sizeof(*made));
+	if (!made)
+		return -ENOMEM;
+	made->fake = (struct fake_mgmtdev){
+		.mdev = {.ops = &ops, .ids = mgmt_ids, .attrs = dev_attrs, .max_vqs = FAKE_NVQS},
+		.world = fake_type_world,
+	};
+	made->ports = (unsigned int)vdpa_attrs_u64(attrs, "ports", 4);
+	atomic_fetch_add(&fake_type_world->made, 1);
+	*ret = &made->fake.mdev;
+	return 0;
+}
+
+const struct vdpa_mgmtdev_type fake_mgmtdev_type = {
+	.size = sizeof(fake_mgmtdev_type),
+	.name = "fakes",
+	.help = "management devices for tests",
+	.attrs = type_attrs,
+	.add = type_add,
+};
 
 /* ---- driver: two of them, so that a device can go from one to the other */
 

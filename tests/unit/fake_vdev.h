@@ -36,6 +36,8 @@ struct fake_world {
 	pthread_mutex_t lock;
 	char log[4096];
 	atomic_int devices; /* made and not freed */
+	atomic_int made;    /* management devices of the type, the same */
+	int made_freed;     /* eventfd: readable when one was freed */
 	atomic_int fail_err;
 	_Atomic(const char *) fail; /* the op of this name fails with fail_err */
 	_Atomic(const char *) hang; /* the op of this name passes the gate */
@@ -47,6 +49,7 @@ struct fake_world {
 
 void fake_world_init(struct fake_world *world);
 void fake_world_release(struct fake_world *world);
+void fake_world_wait_made_freed(struct fake_world *world);
 /* Note a word; fail or hang if that is wanted of it. */
 int fake_did(struct fake_world *world, const char *what);
 /* Were these words said, in this order (others in between)? */
@@ -104,6 +107,14 @@ struct fake_mgmtdev {
 void fake_mgmtdev_init(struct fake_mgmtdev *fake, struct fake_world *world);
 void fake_mgmtdev_wait_freed(struct fake_mgmtdev *fake);
 void fake_mgmtdev_release(struct fake_mgmtdev *fake);
+
+/*
+ * The type "fakes": management devices like "fake", made by command; attributes: ports (live), file
+ * (a path).  Its words are "type.add", "type.set" and "type.free".
+ */
+extern const struct vdpa_mgmtdev_type fake_mgmtdev_type;
+/* Whose words they are; a type has nothing to hang that on. */
+extern struct fake_world *fake_type_world;
 
 /*
  * Two drivers, "one" and "two", which bind anything; attributes of "one": mode, colour (live).
