@@ -4,21 +4,15 @@
  * it is (so nothing of this process reaches the client), or fill it with zeros where `zeroes` is
  * on.
  */
-#include <errno.h>
 #include <stdlib.h>
 
-#include "backends/block/block.h"
+#include "backends/block/plain.h"
 #include "base/defs.h"
 #include "vdpa/virtqueue.h"
 
-struct null_disk {
-	struct block block;
-	struct block_queue queue; /* has no state, so all queues are this one */
-};
-
 static void null_close(struct block *block)
 {
-	free(container_of(block, struct null_disk, block));
+	free(container_of(block, struct block_plain, block));
 }
 
 static int null_resize(struct block *block, uint64_t size, struct vdpa_extack *ack)
@@ -28,17 +22,6 @@ static int null_resize(struct block *block, uint64_t size, struct vdpa_extack *a
 	if (!err)
 		__atomic_store_n(&block->info.size, size, __ATOMIC_RELAXED);
 	return err;
-}
-
-static int null_attach(struct block *block, struct worker *worker, struct lane_pool *pool,
-		       struct block_queue **ret, struct vdpa_extack *ack)
-{
-	*ret = &container_of(block, struct null_disk, block)->queue;
-	return 0;
-}
-
-static void null_detach(struct block_queue *queue)
-{
 }
 
 static int null_submit(struct block_queue *queue, struct block_io *io)
@@ -57,8 +40,8 @@ static const struct block_ops null_ops = {
 	.name = "null",
 	.close = null_close,
 	.resize = null_resize,
-	.attach = null_attach,
-	.detach = null_detach,
+	.attach = block_plain_attach,
+	.detach = block_plain_detach,
 	.submit = null_submit,
 };
 
@@ -66,8 +49,8 @@ static const struct block_ops zero_ops = {
 	.name = "null",
 	.close = null_close,
 	.resize = null_resize,
-	.attach = null_attach,
-	.detach = null_detach,
+	.attach = block_plain_attach,
+	.detach = block_plain_detach,
 	.submit = zero_submit,
 };
 
@@ -75,25 +58,10 @@ int block_null_open(struct vdpa_attrs *attrs, struct block **ret, struct vdpa_ex
 {
 	const struct block_ops *ops =
 		vdpa_attrs_bool(attrs, "zeroes", false) ? &zero_ops : &null_ops;
-	uint64_t size = vdpa_attrs_u64(attrs, "size", 0);
-	struct null_disk *disk;
-	uint32_t block_size;
-	int err;
+	struct block_plain *disk;
+	int err = block_plain_alloc(sizeof(*disk), ops, attrs, &disk, ack);
 
-	err = block_attr_block_size(attrs, 512, &block_size, ack);
 	if (!err)
-		err = block_check_size(size, block_size, ack);
-	if (err)
-		return err;
-	disk = calloc(1, sizeof(*disk));
-	if (!disk)
-		return -ENOMEM;
-	block_info_init(&disk->block.info, block_size);
-	disk->block.info.size = size;
-	disk->block.info.readonly = vdpa_attrs_bool(attrs, "readonly", false);
-	disk->block.info.discard = disk->block.info.unmap = true;
-	disk->block.ops = disk->queue.ops = ops;
-	disk->queue.block = &disk->block;
-	*ret = &disk->block;
-	return 0;
+		*ret = &disk->block;
+	return err;
 }

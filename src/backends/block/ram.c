@@ -14,7 +14,7 @@
 #include <string.h>
 #include <sys/mman.h>
 
-#include "backends/block/block.h"
+#include "backends/block/plain.h"
 #include "base/defs.h"
 
 /* Anonymous memory for as long as the machine has some: the size of a disk is a promise, not a
@@ -34,9 +34,8 @@ struct ram_map {
 };
 
 struct ram {
-	struct block block;
-	struct block_queue queue; /* has no state, so all queues are this one */
-	struct ram_map *map;      /* atomic */
+	struct block_plain plain;
+	struct ram_map *map; /* atomic */
 };
 
 static struct ram_map *ram_map(struct ram *ram)
@@ -77,7 +76,7 @@ static int ram_grow(struct ram *ram, uint64_t size, struct vdpa_extack *ack)
 
 static void ram_close(struct block *block)
 {
-	struct ram *ram = container_of(block, struct ram, block);
+	struct ram *ram = container_of(block, struct ram, plain.block);
 	struct ram_map *map = ram->map;
 
 	for (unsigned int i = 0; map && i < map->num; i++)
@@ -157,7 +156,7 @@ static void ram_copy(const struct ram_map *map, const struct block_io *io)
 
 static int ram_submit(struct block_queue *queue, struct block_io *io)
 {
-	struct ram *ram = container_of(queue, struct ram, queue);
+	struct ram *ram = container_of(queue, struct ram, plain.queue);
 	const struct ram_map *map = ram_map(ram);
 
 	if (io->op == BLOCK_FLUSH)
@@ -166,14 +165,14 @@ static int ram_submit(struct block_queue *queue, struct block_io *io)
 		return -EIO;
 	if (io->op == BLOCK_READ || io->op == BLOCK_WRITE)
 		ram_copy(map, io);
-	else if (io->op == BLOCK_WRITE_ZEROES || ram->block.info.discard)
+	else if (io->op == BLOCK_WRITE_ZEROES || ram->plain.block.info.discard)
 		ram_zero(map, io->off, io->len);
 	return 0;
 }
 
 static int ram_resize(struct block *block, uint64_t size, struct vdpa_extack *ack)
 {
-	struct ram *ram = container_of(block, struct ram, block);
+	struct ram *ram = container_of(block, struct ram, plain.block);
 	uint64_t old = block->info.size;
 	int err = block_check_size(size, block->info.block_size, ack);
 
@@ -193,53 +192,30 @@ static int ram_resize(struct block *block, uint64_t size, struct vdpa_extack *ac
 	return 0;
 }
 
-static int ram_attach(struct block *block, struct worker *worker, struct lane_pool *pool,
-		      struct block_queue **ret, struct vdpa_extack *ack)
-{
-	*ret = &container_of(block, struct ram, block)->queue;
-	return 0;
-}
-
-static void ram_detach(struct block_queue *queue)
-{
-}
-
 static const struct block_ops ram_ops = {
 	.name = "ram",
 	.close = ram_close,
 	.resize = ram_resize,
-	.attach = ram_attach,
-	.detach = ram_detach,
+	.attach = block_plain_attach,
+	.detach = block_plain_detach,
 	.submit = ram_submit,
 };
 
 int block_ram_open(struct vdpa_attrs *attrs, struct block **ret, struct vdpa_extack *ack)
 {
-	uint64_t size = vdpa_attrs_u64(attrs, "size", 0);
-	uint32_t block_size;
+	struct block_plain *plain;
 	struct ram *ram;
 	int err;
 
-	err = block_attr_block_size(attrs, 512, &block_size, ack);
-	if (!err)
-		err = block_check_size(size, block_size, ack);
+	err = block_plain_alloc(sizeof(*ram), &ram_ops, attrs, &plain, ack);
 	if (err)
 		return err;
-	ram = calloc(1, sizeof(*ram));
-	if (!ram)
-		return -ENOMEM;
-	block_info_init(&ram->block.info, block_size);
-	ram->block.info.size = size;
-	ram->block.info.readonly = vdpa_attrs_bool(attrs, "readonly", false);
-	ram->block.info.discard = vdpa_attrs_bool(attrs, "discard", true);
-	ram->block.info.unmap = true;
-	ram->block.ops = ram->queue.ops = &ram_ops;
-	ram->queue.block = &ram->block;
-	err = ram_grow(ram, size, ack);
-	if (err) {
+	ram = container_of(plain, struct ram, plain);
+	plain->block.info.discard = vdpa_attrs_bool(attrs, "discard", true);
+	err = ram_grow(ram, plain->block.info.size, ack);
+	if (err)
 		free(ram);
-		return err;
-	}
-	*ret = &ram->block;
-	return 0;
+	else
+		*ret = &plain->block;
+	return err;
 }
