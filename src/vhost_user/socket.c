@@ -98,18 +98,27 @@ static int set_rights(const struct sockaddr_un *addr, const char *path,
 	return 0;
 }
 
+/* A socket for a path; addr and dir as path_addr() has them. */
+static int socket_for(const char *path, struct sockaddr_un *addr, int *dir, struct vdpa_extack *ack)
+{
+	int err = path_addr(path, addr, dir, ack), fd;
+
+	if (err)
+		return err;
+	fd = new_socket();
+	return fd < 0 ? vdpa_extack_set(ack, fd, "cannot make a socket: %s", strerrordesc_np(-fd))
+		      : fd;
+}
+
 int vu_socket_listen(const char *path, const struct vu_socket_config *cfg, struct vdpa_extack *ack)
 {
-	int dir vdpa_cleanup(fd_closep) = -1;
-	int fd vdpa_cleanup(fd_closep) = new_socket();
 	struct sockaddr_un addr;
+	int dir vdpa_cleanup(fd_closep) = -1;
+	int fd vdpa_cleanup(fd_closep) = socket_for(path, &addr, &dir, ack);
 	int err;
 
 	if (fd < 0)
-		return vdpa_extack_set(ack, fd, "cannot make a socket: %s", strerrordesc_np(-fd));
-	err = path_addr(path, &addr, &dir, ack);
-	if (err)
-		return err;
+		return fd;
 	err = bind_path(fd, &addr, path, ack);
 	if (err)
 		return err;
@@ -148,16 +157,12 @@ int vu_socket_check(int fd, struct vdpa_extack *ack)
 
 int vu_socket_connect(const char *path, struct vdpa_extack *ack)
 {
-	int dir vdpa_cleanup(fd_closep) = -1;
-	int fd vdpa_cleanup(fd_closep) = new_socket();
 	struct sockaddr_un addr;
-	int err;
+	int dir vdpa_cleanup(fd_closep) = -1;
+	int fd vdpa_cleanup(fd_closep) = socket_for(path, &addr, &dir, ack);
 
 	if (fd < 0)
-		return vdpa_extack_set(ack, fd, "cannot make a socket: %s", strerrordesc_np(-fd));
-	err = path_addr(path, &addr, &dir, ack);
-	if (err)
-		return err;
+		return fd;
 	if (connect(fd, (const void *)&addr, sizeof(addr)))
 		return vdpa_extack_set(ack, -errno, "cannot connect to '%s': %s", path,
 				       strerrordesc_np(errno));
@@ -189,28 +194,38 @@ static bool parse_id(const char *text, uint32_t *ret)
 	return true;
 }
 
-int vu_parse_owner(const char *text, uid_t *ret, struct vdpa_extack *ack)
+static bool find_user(const char *name, uint32_t *ret)
 {
 	struct passwd pw, *found = NULL;
 	char buf[4096];
 
-	if (parse_id(text, ret))
-		return 0;
-	if (getpwnam_r(text, &pw, buf, sizeof(buf), &found) || !found)
-		return vdpa_extack_set(ack, -EINVAL, "there is no user '%s'", text);
+	if (getpwnam_r(name, &pw, buf, sizeof(buf), &found) || !found)
+		return false;
 	*ret = pw.pw_uid;
-	return 0;
+	return true;
 }
 
-int vu_parse_group(const char *text, gid_t *ret, struct vdpa_extack *ack)
+static bool find_group(const char *name, uint32_t *ret)
 {
 	struct group gr, *found = NULL;
 	char buf[4096];
 
-	if (parse_id(text, ret))
-		return 0;
-	if (getgrnam_r(text, &gr, buf, sizeof(buf), &found) || !found)
-		return vdpa_extack_set(ack, -EINVAL, "there is no group '%s'", text);
+	if (getgrnam_r(name, &gr, buf, sizeof(buf), &found) || !found)
+		return false;
 	*ret = gr.gr_gid;
-	return 0;
+	return true;
+}
+
+int vu_parse_owner(const char *text, uid_t *ret, struct vdpa_extack *ack)
+{
+	if (parse_id(text, ret) || find_user(text, ret))
+		return 0;
+	return vdpa_extack_set(ack, -EINVAL, "there is no user '%s'", text);
+}
+
+int vu_parse_group(const char *text, gid_t *ret, struct vdpa_extack *ack)
+{
+	if (parse_id(text, ret) || find_group(text, ret))
+		return 0;
+	return vdpa_extack_set(ack, -EINVAL, "there is no group '%s'", text);
 }

@@ -342,64 +342,52 @@ int vhu_get_vring_base(struct vhu_session *s, struct vu_msg *msg, struct vhu_rep
 	return 0;
 }
 
-/* The ring and the descriptor (-1 where the front-end says that there is none) of KICK, CALL and
- * ERR. */
-static int take_ring_fd(struct vhu_session *s, struct vu_msg *msg, struct vhu_ring **ret, int *fd,
-			struct vdpa_extack *ack)
+/* The ring of KICK, CALL and ERR, whose descriptor is there unless the front-end says that there is
+ * none. */
+static struct vhu_ring *find_fd_ring(struct vhu_session *s, const struct vu_msg *msg,
+				     struct vdpa_extack *ack)
 {
-	bool none = msg->payload.u64 & VU_VRING_FD_NONE;
 	struct vhu_ring *r = find_ring(s, msg->payload.u64 & VU_VRING_FD_INDEX, ack);
 
-	if (!r)
-		return -EPROTO;
-	if (!none && !msg->num_fds)
-		return vdpa_extack_set(ack, -EPROTO, "ring %u: no descriptor came", ring_idx(s, r));
-	*ret = r;
-	*fd = none ? -1 : vu_msg_take_fd(msg, 0);
-	return 0;
+	if (!r || msg->payload.u64 & VU_VRING_FD_NONE || msg->num_fds)
+		return r;
+	vdpa_extack_set(ack, -EPROTO, "ring %u: no descriptor came", ring_idx(s, r));
+	return NULL;
 }
 
-static int set_ring_fd(struct vhu_session *s, struct vhu_ring *r, int *slot, int fd,
+static int set_ring_fd(struct vhu_session *s, struct vhu_ring *r, int *slot, struct vu_msg *msg,
 		       int (*give)(struct vdpa_device *vdev, uint16_t idx, int *fd))
 {
 	fd_closep(slot);
-	*slot = fd;
-	return r->running ? give_fd(s, r, fd, give) : 0;
+	*slot = msg->payload.u64 & VU_VRING_FD_NONE ? -1 : vu_msg_take_fd(msg, 0);
+	return r->running ? give_fd(s, r, *slot, give) : 0;
 }
 
 int vhu_set_vring_kick(struct vhu_session *s, struct vu_msg *msg, struct vhu_reply *reply,
 		       struct vdpa_extack *ack)
 {
-	struct vhu_ring *r = NULL;
-	int fd = -1, err;
+	struct vhu_ring *r = find_fd_ring(s, msg, ack);
 
-	err = take_ring_fd(s, msg, &r, &fd, ack);
-	if (err)
-		return err;
+	if (!r)
+		return -EPROTO;
 	r->kicked = true;
-	return set_ring_fd(s, r, &r->kick, fd, vdpa_set_vq_kick);
+	return set_ring_fd(s, r, &r->kick, msg, vdpa_set_vq_kick);
 }
 
 int vhu_set_vring_call(struct vhu_session *s, struct vu_msg *msg, struct vhu_reply *reply,
 		       struct vdpa_extack *ack)
 {
-	struct vhu_ring *r = NULL;
-	int fd = -1, err;
+	struct vhu_ring *r = find_fd_ring(s, msg, ack);
 
-	err = take_ring_fd(s, msg, &r, &fd, ack);
-	return err ? err : set_ring_fd(s, r, &r->call, fd, vdpa_set_vq_call);
+	return r ? set_ring_fd(s, r, &r->call, msg, vdpa_set_vq_call) : -EPROTO;
 }
 
 int vhu_set_vring_err(struct vhu_session *s, struct vu_msg *msg, struct vhu_reply *reply,
 		      struct vdpa_extack *ack)
 {
-	struct vhu_ring *r = NULL;
-	int fd = -1, err;
+	struct vhu_ring *r = find_fd_ring(s, msg, ack);
+	int err = r ? set_ring_fd(s, r, &r->err, msg, vdpa_set_vq_err) : -EPROTO;
 
-	err = take_ring_fd(s, msg, &r, &fd, ack);
-	if (err)
-		return err;
-	err = set_ring_fd(s, r, &r->err, fd, vdpa_set_vq_err);
 	return err == -EOPNOTSUPP ? 0 : err;
 }
 
