@@ -352,6 +352,9 @@ uint32_t vdpa_get_device_id(struct vdpa_device *vdev);
 uint32_t vdpa_get_vendor_id(struct vdpa_device *vdev);
 uint8_t vdpa_get_status(struct vdpa_device *vdev);
 int vdpa_set_status(struct vdpa_device *vdev, uint8_t status, struct vdpa_extack *ack);
+/** From reset to FEATURES_OK.  On failure the device is to be reset. @return 0, -EINVAL when it
+ * does not take the features, or what an op says.  Lane.  @spec virtio 1.3, 3.1.1 */
+int vdpa_negotiate(struct vdpa_device *vdev, uint64_t features, struct vdpa_extack *ack);
 void vdpa_reset(struct vdpa_device *vdev);
 int vdpa_suspend(struct vdpa_device *vdev, struct vdpa_extack *ack);
 int vdpa_resume(struct vdpa_device *vdev, struct vdpa_extack *ack);

@@ -417,6 +417,26 @@ VDPA_API int vdpa_set_status(struct vdpa_device *vdev, uint8_t status, struct vd
 		   : 0;
 }
 
+VDPA_API int vdpa_negotiate(struct vdpa_device *vdev, uint64_t features, struct vdpa_extack *ack)
+{
+	/* A driver says each as it gets there. */
+	const uint8_t found = VIRTIO_CONFIG_S_ACKNOWLEDGE;
+	const uint8_t known = found | VIRTIO_CONFIG_S_DRIVER;
+	int err;
+
+	err = vdpa_set_status(vdev, found, ack);
+	if (!err)
+		err = vdpa_set_status(vdev, known, ack);
+	if (!err)
+		err = vdpa_set_driver_features(vdev, features, ack);
+	if (!err)
+		err = vdpa_set_status(vdev, known | VIRTIO_CONFIG_S_FEATURES_OK, ack);
+	if (err || vdpa_get_status(vdev) & VIRTIO_CONFIG_S_FEATURES_OK)
+		return err;
+	return vdpa_extack_set(ack, -EINVAL, "the device does not take the features 0x%llx",
+			       (unsigned long long)features);
+}
+
 static void session_clear(struct vdpa_device_priv *priv)
 {
 	memset(priv->vqs, 0, priv->vdev->nvqs * sizeof(*priv->vqs));

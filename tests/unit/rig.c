@@ -204,16 +204,8 @@ struct vdpa_iotlb *rig_make_map(struct rig *rig, uint64_t from, uint64_t len)
 
 int rig_do_negotiate(struct rig *rig, void *features)
 {
-	uint8_t status = VIRTIO_CONFIG_S_ACKNOWLEDGE | VIRTIO_CONFIG_S_DRIVER;
-	int err;
-
 	rig->features = *(uint64_t *)features | RIG_VERSION_1;
-	err = vdpa_set_status(rig->vdev, status, &rig->ack);
-	if (!err)
-		err = vdpa_set_driver_features(rig->vdev, rig->features, &rig->ack);
-	if (!err)
-		err = vdpa_set_status(rig->vdev, status | VIRTIO_CONFIG_S_FEATURES_OK, &rig->ack);
-	return err;
+	return vdpa_negotiate(rig->vdev, rig->features, &rig->ack);
 }
 
 static int give_fd(struct rig *rig, uint16_t idx, int fd,

@@ -19,18 +19,6 @@
 
 static struct env env;
 
-static int setup(void **state)
-{
-	env_open(&env, NULL);
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	env_close(&env);
-	return 0;
-}
-
 static void serve(uint64_t features, uint64_t protocol)
 {
 	struct env_guest g;
@@ -390,7 +378,7 @@ static void test_driver_as_client_comes_again(void **state)
 	unlink(path);
 }
 
-#define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+#define T(f) cmocka_unit_test_prestate_setup_teardown(f, env_setup, env_teardown, &env)
 
 /* A front-end that cuts its memory would kill a process that does not look out. */
 static void test_driver_memory_that_vanishes(void **state)

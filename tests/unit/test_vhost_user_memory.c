@@ -25,43 +25,12 @@
 
 static struct env env;
 
-static int setup(void **state)
-{
-	env_open(&env, NULL);
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	env_close(&env);
-	return 0;
-}
-
-static void ok(struct env_guest *g, int err)
-{
-	if (err)
-		fail_msg("%s; log: %s", vdpa_extack_text(&g->ack, err), env.log);
-}
-
-static void set_features(struct env_guest *g, uint64_t features)
-{
-	ok(g, vu_frontend_set_u64(&g->fe, VU_SET_FEATURES, features, &g->ack));
-}
-
 /* All messages before this one have been handled. */
 static void sync_up(struct env_guest *g)
 {
 	uint64_t value;
 
-	ok(g, vu_frontend_get_u64(&g->fe, VU_GET_FEATURES, &value, &g->ack));
-}
-
-static uint32_t get_base(struct env_guest *g, uint32_t idx)
-{
-	uint32_t base = 0;
-
-	ok(g, vu_frontend_get_base(&g->fe, idx, &base, &g->ack));
-	return base;
+	env_ok(g, vu_frontend_get_u64(&g->fe, VU_GET_FEATURES, &value, &g->ack));
 }
 
 /* The page-sized piece i of the guest's memory. */
@@ -81,21 +50,21 @@ static void test_memory_in_many_slots(void **state)
 	uint64_t slots;
 
 	env_connect(&env, &g, 0, ENV_PROTOCOL);
-	set_features(&g, g.features);
-	ok(&g, vu_frontend_get_u64(&g.fe, VU_GET_MAX_MEM_SLOTS, &slots, &g.ack));
+	env_set_features(&g, g.features);
+	env_ok(&g, vu_frontend_get_u64(&g.fe, VU_GET_MAX_MEM_SLOTS, &slots, &g.ack));
 	assert_true(slots >= 509);
 	/* All of the guest's 256 pages one by one, from the last to the first. */
 	for (uint64_t i = ENV_MEM / PAGE; i--;) {
 		struct vu_region region = page(i);
 
-		ok(&g, vu_frontend_add_mem(&g.fe, &region, g.memfd, &g.ack));
+		env_ok(&g, vu_frontend_add_mem(&g.fe, &region, g.memfd, &g.ack));
 	}
 	/* Some more behind it, up to the limit. */
 	for (uint64_t i = ENV_MEM / PAGE; i < slots; i++) {
 		struct vu_region region = page(i);
 
 		region.offset = 0;
-		ok(&g, vu_frontend_add_mem(&g.fe, &region, g.memfd, &g.ack));
+		env_ok(&g, vu_frontend_add_mem(&g.fe, &region, g.memfd, &g.ack));
 	}
 	env_start_ring(&g, 0);
 	env_roundtrip(&g, 0, 30);
@@ -104,9 +73,9 @@ static void test_memory_in_many_slots(void **state)
 		struct vu_region region = page(i);
 
 		region.offset = 0;
-		ok(&g, vu_frontend_rem_mem(&g.fe, &region, &g.ack));
+		env_ok(&g, vu_frontend_rem_mem(&g.fe, &region, &g.ack));
 		env_roundtrip(&g, 0, 10);
-		ok(&g, vu_frontend_add_mem(&g.fe, &region, g.memfd, &g.ack));
+		env_ok(&g, vu_frontend_add_mem(&g.fe, &region, g.memfd, &g.ack));
 		env_roundtrip(&g, 0, 10);
 	}
 	env_disconnect(&g);
@@ -131,10 +100,10 @@ static void test_memory_table_changes_while_rings_run(void **state)
 	atomic_store(&env.hold, true);
 	env_offer(&g, 0, 5);
 	/* What does not change does not wait for requests that use it. */
-	ok(&g, vu_frontend_set_mem(&g.fe, regions, fds, 2, &g.ack));
+	env_ok(&g, vu_frontend_set_mem(&g.fe, regions, fds, 2, &g.ack));
 	env_release(&env);
 	env_collect(&g, 0, 5);
-	ok(&g, vu_frontend_set_mem(&g.fe, regions, fds, 1, &g.ack));
+	env_ok(&g, vu_frontend_set_mem(&g.fe, regions, fds, 1, &g.ack));
 	env_roundtrip(&g, 1, 10);
 	env_disconnect(&g);
 	close(other);
@@ -149,9 +118,9 @@ static void test_memory_slot_goes_with_a_descriptor(void **state)
 	env_connect(&env, &g, 0, ENV_PROTOCOL);
 	reg.region.offset = 0;
 	for (int i = 0; i < 3; i++) {
-		ok(&g, vu_frontend_add_mem(&g.fe, &reg.region, g.memfd, &g.ack));
-		ok(&g,
-		   vu_frontend_call(&g.fe, VU_REM_MEM_REG, &reg, sizeof(reg), &g.memfd, 1, &g.ack));
+		env_ok(&g, vu_frontend_add_mem(&g.fe, &reg.region, g.memfd, &g.ack));
+		env_ok(&g, vu_frontend_call(&g.fe, VU_REM_MEM_REG, &reg, sizeof(reg), &g.memfd, 1,
+					    &g.ack));
 		/* The descriptor goes when the next message is read. */
 		sync_up(&g);
 		if (!i)
@@ -180,7 +149,8 @@ static void set_addr(struct env_guest *g, uint32_t idx, uint32_t flags, uint64_t
 				      .avail = ring.avail,
 				      .used = ring.used,
 				      .log = log};
-	ok(g, vu_frontend_call(&g->fe, VU_SET_VRING_ADDR, &addr, sizeof(addr), NULL, 0, &g->ack));
+	env_ok(g,
+	       vu_frontend_call(&g->fe, VU_SET_VRING_ADDR, &addr, sizeof(addr), NULL, 0, &g->ack));
 }
 
 static void run_migration(uint64_t features)
@@ -203,8 +173,8 @@ static void run_migration(uint64_t features)
 	 */
 	atomic_store(&env.hold, true);
 	env_offer(&g, 1, 5);
-	ok(&g, vu_frontend_call(&g.fe, VU_SET_LOG_BASE, &log, sizeof(log), &fd, 1, &g.ack));
-	set_features(&g, g.features | BIT_ULL(VU_F_LOG_ALL));
+	env_ok(&g, vu_frontend_call(&g.fe, VU_SET_LOG_BASE, &log, sizeof(log), &fd, 1, &g.ack));
+	env_set_features(&g, g.features | BIT_ULL(VU_F_LOG_ALL));
 	set_addr(&g, 0, VU_VRING_F_LOG, used);
 	env_release(&env);
 	env_collect(&g, 1, 5);
@@ -215,16 +185,16 @@ static void run_migration(uint64_t features)
 	assert_false(is_dirty(bits, ENV_GPA + ENV_DATA + 0x40000));
 	/* Off again: silence. */
 	set_addr(&g, 0, 0, 0);
-	set_features(&g, g.features);
+	env_set_features(&g, g.features);
 	memset(bits, 0, log.size);
 	env_roundtrip(&g, 0, 20);
 	env_roundtrip(&g, 1, 20);
 	for (uint64_t i = 0; i < log.size; i++)
 		assert_int_equal(bits[i], 0);
 	/* And with the log there from the start of a ring. */
-	set_features(&g, g.features | BIT_ULL(VU_F_LOG_ALL));
-	get_base(&g, 0);
-	ok(&g, vu_frontend_set_ring_fd(&g.fe, VU_SET_VRING_KICK, 0, g.rings[0].kick, &g.ack));
+	env_set_features(&g, g.features | BIT_ULL(VU_F_LOG_ALL));
+	env_get_base(&g, 0);
+	env_ok(&g, vu_frontend_set_ring_fd(&g.fe, VU_SET_VRING_KICK, 0, g.rings[0].kick, &g.ack));
 	env_roundtrip(&g, 0, 5);
 	assert_true(is_dirty(bits, ENV_GPA + ENV_DATA));
 	munmap(bits - log.offset, log.size + log.offset);
@@ -248,7 +218,7 @@ static void test_memory_log_eventfd_is_taken(void **state)
 	struct env_guest g;
 
 	env_connect(&env, &g, 0, ENV_PROTOCOL);
-	ok(&g, vu_frontend_call(&g.fe, VU_SET_LOG_FD, NULL, 0, &g.memfd, 1, &g.ack));
+	env_ok(&g, vu_frontend_call(&g.fe, VU_SET_LOG_FD, NULL, 0, &g.memfd, 1, &g.ack));
 	env_disconnect(&g);
 }
 
@@ -266,8 +236,8 @@ static struct image image;
 static void get_inflight(struct env_guest *g, struct vu_inflight *in, int *fd)
 {
 	*in = (struct vu_inflight){.num_queues = 2, .queue_size = ENV_NUM};
-	ok(g, vu_frontend_get_inflight(&g->fe, in, fd, &g->ack));
-	ok(g, vu_frontend_set_inflight(&g->fe, in, *fd, &g->ack));
+	env_ok(g, vu_frontend_get_inflight(&g->fe, in, fd, &g->ack));
+	env_ok(g, vu_frontend_set_inflight(&g->fe, in, *fd, &g->ack));
 }
 
 static void take_image(struct env_guest *g, const struct vu_inflight *in, int fd)
@@ -287,7 +257,7 @@ static void run_crash(uint64_t features)
 	int fd, log;
 
 	env_connect(&env, &g, features, ENV_PROTOCOL);
-	set_features(&g, g.features);
+	env_set_features(&g, g.features);
 	get_inflight(&g, &in, &fd);
 	env_start_rings(&g, 1);
 	env_roundtrip(&g, 0, 13);
@@ -305,22 +275,22 @@ static void run_crash(uint64_t features)
 
 	/* The next one has the memory of that moment, and its log. */
 	env_connect(&env, &after, features, ENV_PROTOCOL);
-	set_features(&after, after.features);
+	env_set_features(&after, after.features);
 	memcpy(after.mem, image.mem, ENV_MEM);
 	log = memfd_create("inflight", MFD_CLOEXEC);
 	assert_int_equal(pwrite(log, image.inflight, in.mmap_size, 0), in.mmap_size);
 	in.mmap_offset = 0;
-	ok(&after, vu_frontend_set_inflight(&after.fe, &in, log, &after.ack));
+	env_ok(&after, vu_frontend_set_inflight(&after.fe, &in, log, &after.ack));
 	env_send_memory(&after);
 	after.rings[0].kick = env_eventfd();
 	after.rings[0].call = env_eventfd();
 	env_ring_at(&after, 0, &ring);
 	/* A split ring goes on at its used index; a packed one knows from its log. */
 	ring.base = features & PACKED ? 13u * 2 | 13u * 2 << 16 | 0x80008000 : 13;
-	ok(&after, vu_frontend_start_ring(&after.fe, &ring, &after.ack));
+	env_ok(&after, vu_frontend_start_ring(&after.fe, &ring, &after.ack));
 	env_wait_fd(after.rings[0].call);
 	/* Exactly those that were in flight, once each. */
-	get_base(&after, 0);
+	env_get_base(&after, 0);
 	assert_int_equal(atomic_load(&env.handled), handled + 6);
 	for (uint64_t i = 13; i < 19; i++) {
 		uint64_t value;
@@ -574,7 +544,7 @@ static void test_memory_ring_outside_of_it(void **state)
 	struct env_guest g;
 
 	env_connect(&env, &g, 0, ENV_PROTOCOL);
-	set_features(&g, g.features);
+	env_set_features(&g, g.features);
 	env_send_memory(&g);
 	env_make_ring(&g, 0);
 	env_ring_setup(&g, 0, &ring);
@@ -585,12 +555,12 @@ static void test_memory_ring_outside_of_it(void **state)
 	ring.used = ENV_UADDR + ENV_MEM - 4;
 	assert_int_equal(vu_frontend_start_ring(&g.fe, &ring, NULL), -EREMOTEIO);
 	env_ring_setup(&g, 0, &ring);
-	ok(&g, vu_frontend_start_ring(&g.fe, &ring, &g.ack));
+	env_ok(&g, vu_frontend_start_ring(&g.fe, &ring, &g.ack));
 	env_roundtrip(&g, 0, 3);
 	/* A ring whose memory goes waits until it comes again. */
-	ok(&g, vu_frontend_rem_mem(&g.fe, &region, &g.ack));
+	env_ok(&g, vu_frontend_rem_mem(&g.fe, &region, &g.ack));
 	env_offer(&g, 0, 3);
-	ok(&g, vu_frontend_add_mem(&g.fe, &region, g.memfd, &g.ack));
+	env_ok(&g, vu_frontend_add_mem(&g.fe, &region, g.memfd, &g.ack));
 	env_collect(&g, 0, 3);
 	env_disconnect(&g);
 }
@@ -715,7 +685,7 @@ static void test_memory_session_short_of_everything(void **state)
 	close(a.event);
 }
 
-#define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+#define T(f) cmocka_unit_test_prestate_setup_teardown(f, env_setup, env_teardown, &env)
 
 int main(void)
 {

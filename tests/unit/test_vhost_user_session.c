@@ -19,32 +19,9 @@
 
 static struct env env;
 
-static int setup(void **state)
-{
-	env_open(&env, NULL);
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	env_close(&env);
-	return 0;
-}
-
-static void ok(struct env_guest *g, int err)
-{
-	if (err)
-		fail_msg("%s", vdpa_extack_text(&g->ack, err));
-}
-
 static void set_ring(struct env_guest *g, uint32_t request, uint32_t idx, uint32_t num)
 {
-	ok(g, vu_frontend_set_ring(&g->fe, request, idx, num, &g->ack));
-}
-
-static void set_features(struct env_guest *g, uint64_t features)
-{
-	ok(g, vu_frontend_set_u64(&g->fe, VU_SET_FEATURES, features, &g->ack));
+	env_ok(g, vu_frontend_set_ring(&g->fe, request, idx, num, &g->ack));
 }
 
 /* All messages before this one have been handled. */
@@ -52,16 +29,8 @@ static uint64_t get_u64(struct env_guest *g, uint32_t request)
 {
 	uint64_t value = 0;
 
-	ok(g, vu_frontend_get_u64(&g->fe, request, &value, &g->ack));
+	env_ok(g, vu_frontend_get_u64(&g->fe, request, &value, &g->ack));
 	return value;
-}
-
-static uint32_t get_base(struct env_guest *g, uint32_t idx)
-{
-	uint32_t base = 0;
-
-	ok(g, vu_frontend_get_base(&g->fe, idx, &base, &g->ack));
-	return base;
 }
 
 static void start(struct env_guest *g, uint64_t features, uint64_t protocol, uint32_t rings)
@@ -85,20 +54,20 @@ static void take_step(struct env_guest *g, enum step step)
 	case MEM:
 		return env_send_memory(g);
 	case FEATURES:
-		return set_features(g, g->features);
+		return env_set_features(g, g->features);
 	case NUM:
 		return set_ring(g, VU_SET_VRING_NUM, 0, ring.num);
 	case BASE:
 		return set_ring(g, VU_SET_VRING_BASE, 0, ring.base);
 	case ADDR:
-		return ok(g, vu_frontend_call(&g->fe, VU_SET_VRING_ADDR, &addr, sizeof(addr), NULL,
-					      0, &g->ack));
+		return env_ok(g, vu_frontend_call(&g->fe, VU_SET_VRING_ADDR, &addr, sizeof(addr),
+						  NULL, 0, &g->ack));
 	case CALL:
-		return ok(g, vu_frontend_set_ring_fd(&g->fe, VU_SET_VRING_CALL, 0, ring.call,
-						     &g->ack));
+		return env_ok(g, vu_frontend_set_ring_fd(&g->fe, VU_SET_VRING_CALL, 0, ring.call,
+							 &g->ack));
 	case KICK:
-		return ok(g, vu_frontend_set_ring_fd(&g->fe, VU_SET_VRING_KICK, 0, ring.kick,
-						     &g->ack));
+		return env_ok(g, vu_frontend_set_ring_fd(&g->fe, VU_SET_VRING_KICK, 0, ring.kick,
+							 &g->ack));
 	default:
 		return set_ring(g, VU_SET_VRING_ENABLE, 0, 1);
 	}
@@ -145,8 +114,8 @@ static void test_session_negotiates_three_times(void **state)
 
 	env_connect(&env, &g, 0, ENV_PROTOCOL);
 	for (int i = 0; i < 3; i++) {
-		ok(&g, vu_frontend_negotiate(&g.fe, ENV_PROTOCOL, &g.ack));
-		set_features(&g, g.features);
+		env_ok(&g, vu_frontend_negotiate(&g.fe, ENV_PROTOCOL, &g.ack));
+		env_set_features(&g, g.features);
 	}
 	env_start_rings(&g, 2);
 	env_roundtrip(&g, 1, 5);
@@ -160,7 +129,7 @@ static void test_session_without_protocol_features_enables_rings(void **state)
 
 	env_connect(&env, &g, 0, 0);
 	g.features &= ~BIT_ULL(VU_F_PROTOCOL_FEATURES);
-	set_features(&g, g.features);
+	env_set_features(&g, g.features);
 	env_send_memory(&g);
 	env_make_ring(&g, 0);
 	env_ring_setup(&g, 0, &ring);
@@ -202,17 +171,17 @@ static void test_session_base_of_a_split_ring(void **state)
 	start(&g, 0, ENV_PROTOCOL, 2);
 	for (int i = 0; i < 4; i++)
 		env_roundtrip(&g, 0, 25);
-	assert_int_equal(get_base(&g, 0), 100);
-	assert_int_equal(get_base(&g, 1), 0);
+	assert_int_equal(env_get_base(&g, 0), 100);
+	assert_int_equal(env_get_base(&g, 1), 0);
 	/* Stopped: nothing happens until it is kicked off again. */
 	env_offer(&g, 0, 5);
 	set_ring(&g, VU_SET_VRING_ENABLE, 0, 1);
-	assert_int_equal(get_base(&g, 0), 100);
+	assert_int_equal(env_get_base(&g, 0), 100);
 	assert_int_equal(atomic_load(&env.handled), 100);
 	set_ring(&g, VU_SET_VRING_BASE, 0, 100);
 	take_step(&g, KICK);
 	env_collect(&g, 0, 5);
-	assert_int_equal(get_base(&g, 0), 105);
+	assert_int_equal(env_get_base(&g, 0), 105);
 	/* Without SET_VRING_BASE it goes on as well. */
 	take_step(&g, KICK);
 	env_roundtrip(&g, 0, 5);
@@ -224,20 +193,20 @@ static void test_session_base_of_a_packed_ring(void **state)
 	struct env_guest g;
 
 	start(&g, PACKED, ENV_PROTOCOL, 1);
-	assert_int_equal(get_base(&g, 0), 0x80008000);
+	assert_int_equal(env_get_base(&g, 0), 0x80008000);
 	take_step(&g, KICK);
 	/* Two descriptors each: 32 requests are one lap. */
 	env_roundtrip(&g, 0, 10);
-	assert_int_equal(get_base(&g, 0), 20u << 16 | 20 | 0x80008000);
+	assert_int_equal(env_get_base(&g, 0), 20u << 16 | 20 | 0x80008000);
 	take_step(&g, KICK);
 	env_roundtrip(&g, 0, 22);
-	assert_int_equal(get_base(&g, 0), 0);
+	assert_int_equal(env_get_base(&g, 0), 0);
 	/* Here 0 means what it says: both counters are 0 in the second lap. */
 	set_ring(&g, VU_SET_VRING_BASE, 0, 0);
 	take_step(&g, KICK);
 	env_roundtrip(&g, 0, 30);
 	/* Older front-ends send one half. */
-	assert_int_equal(get_base(&g, 0), 60u << 16 | 60);
+	assert_int_equal(env_get_base(&g, 0), 60u << 16 | 60);
 	set_ring(&g, VU_SET_VRING_BASE, 0, 60);
 	take_step(&g, KICK);
 	env_roundtrip(&g, 0, 20);
@@ -254,14 +223,14 @@ static void test_session_half_a_base_with_a_log(void **state)
 
 	env_connect(&env, &g, PACKED, ENV_PROTOCOL);
 	env_make_ring(&g, 0);
-	ok(&g, vu_frontend_get_inflight(&g.fe, &in, &fd, &g.ack));
-	ok(&g, vu_frontend_set_inflight(&g.fe, &in, fd, &g.ack));
+	env_ok(&g, vu_frontend_get_inflight(&g.fe, &in, &fd, &g.ack));
+	env_ok(&g, vu_frontend_set_inflight(&g.fe, &in, fd, &g.ack));
 	close(fd);
 	set_ring(&g, VU_SET_VRING_BASE, 0, 0x8000);
 	for (size_t i = 0; i < ARRAY_SIZE(steps); i++)
 		take_step(&g, steps[i]);
 	env_roundtrip(&g, 0, 5);
-	assert_int_equal(get_base(&g, 0), 10u << 16 | 10 | 0x80008000);
+	assert_int_equal(env_get_base(&g, 0), 10u << 16 | 10 | 0x80008000);
 	env_disconnect(&g);
 }
 
@@ -271,7 +240,7 @@ static void test_session_base_of_a_ring_that_never_ran(void **state)
 
 	env_connect(&env, &g, 0, ENV_PROTOCOL);
 	set_ring(&g, VU_SET_VRING_BASE, 2, 4711);
-	assert_int_equal(get_base(&g, 2), 4711);
+	assert_int_equal(env_get_base(&g, 2), 4711);
 	env_disconnect(&g);
 }
 
@@ -344,7 +313,7 @@ static void test_session_kick_and_call_change_while_it_runs(void **state)
 
 static void set_status(struct env_guest *g, uint64_t status)
 {
-	ok(g, vu_frontend_set_u64(&g->fe, VU_SET_STATUS, status, &g->ack));
+	env_ok(g, vu_frontend_set_u64(&g->fe, VU_SET_STATUS, status, &g->ack));
 }
 
 static void test_session_status_is_waited_for_where_it_is_used(void **state)
@@ -355,7 +324,7 @@ static void test_session_status_is_waited_for_where_it_is_used(void **state)
 	assert_int_equal(get_u64(&g, VU_GET_STATUS), 0);
 	set_status(&g, VIRTIO_CONFIG_S_ACKNOWLEDGE);
 	set_status(&g, 3);
-	set_features(&g, g.features);
+	env_set_features(&g, g.features);
 	set_status(&g, 11);
 	assert_int_equal(get_u64(&g, VU_GET_STATUS), 11);
 	env_send_memory(&g);
@@ -371,7 +340,7 @@ static void test_session_status_is_waited_for_where_it_is_used(void **state)
 	set_status(&g, 0);
 	assert_int_equal(get_u64(&g, VU_GET_STATUS), 0);
 	set_status(&g, 3);
-	set_features(&g, g.features);
+	env_set_features(&g, g.features);
 	set_status(&g, 15);
 	env_start_ring(&g, 0);
 	env_roundtrip(&g, 0, 3);
@@ -384,10 +353,10 @@ static void test_session_features_that_do_not_do(void **state)
 
 	env_connect(&env, &g, 0, ENV_PROTOCOL);
 	g.features &= ~BIT_ULL(VIRTIO_F_VERSION_1);
-	set_features(&g, g.features);
+	env_set_features(&g, g.features);
 	set_status(&g, 11);
 	assert_int_equal(get_u64(&g, VU_GET_STATUS), 3);
-	assert_true(env_logged(&env, "VIRTIO_F_VERSION_1 was not acked"));
+	assert_true(env_logged(&env, "the driver did not accept VERSION_1"));
 	env_disconnect(&g);
 }
 
@@ -398,9 +367,9 @@ static void test_session_reset_device(void **state)
 	start(&g, PACKED, ENV_PROTOCOL, 2);
 	env_roundtrip(&g, 0, 10);
 	for (int i = 0; i < 3; i++) {
-		ok(&g, vu_frontend_call(&g.fe, VU_RESET_DEVICE, NULL, 0, NULL, 0, &g.ack));
+		env_ok(&g, vu_frontend_call(&g.fe, VU_RESET_DEVICE, NULL, 0, NULL, 0, &g.ack));
 		g.features ^= PACKED;
-		set_features(&g, g.features);
+		env_set_features(&g, g.features);
 		env_start_ring(&g, 0);
 		env_start_ring(&g, 1);
 		env_roundtrip(&g, 0, 10);
@@ -420,20 +389,21 @@ static void test_session_config_is_as_long_as_asked_for(void **state)
 	env_connect(&env, &g, 0, ENV_PROTOCOL);
 	for (uint32_t len = 1; len <= sizeof(buf); len = len * 2 + 1) {
 		memset(buf, 0xff, sizeof(buf));
-		ok(&g, vu_frontend_get_config(&g.fe, 0, buf, len, &g.ack));
+		env_ok(&g, vu_frontend_get_config(&g.fe, 0, buf, len, &g.ack));
 		for (uint32_t i = 0; i < len; i++)
 			assert_int_equal(buf[i], i < ENV_CONFIG ? i + 1 : 0);
 	}
-	ok(&g, vu_frontend_get_config(&g.fe, ENV_CONFIG - 2, buf, 4, &g.ack));
+	env_ok(&g, vu_frontend_get_config(&g.fe, ENV_CONFIG - 2, buf, 4, &g.ack));
 	assert_memory_equal(buf, "\x17\x18\0\0", 4);
-	ok(&g, vu_frontend_get_config(&g.fe, UINT32_MAX, buf, 4, &g.ack));
+	env_ok(&g, vu_frontend_get_config(&g.fe, UINT32_MAX, buf, 4, &g.ack));
 	assert_memory_equal(buf, "\0\0\0\0", 4);
 	/* Some send the header alone. */
-	ok(&g, vu_frontend_call(&g.fe, VU_GET_CONFIG, &ask, VU_CONFIG_HDR, NULL, 0, &g.ack));
+	env_ok(&g, vu_frontend_call(&g.fe, VU_GET_CONFIG, &ask, VU_CONFIG_HDR, NULL, 0, &g.ack));
 	assert_int_equal(g.fe.msg.hdr.size, VU_CONFIG_HDR + 8);
 	assert_int_equal(g.fe.msg.payload.config.data[7], 8);
 	/* And some more than they ask for. */
-	ok(&g, vu_frontend_call(&g.fe, VU_GET_CONFIG, &ask, VU_CONFIG_HDR + 256, NULL, 0, &g.ack));
+	env_ok(&g,
+	       vu_frontend_call(&g.fe, VU_GET_CONFIG, &ask, VU_CONFIG_HDR + 256, NULL, 0, &g.ack));
 	assert_int_equal(g.fe.msg.hdr.size, VU_CONFIG_HDR + 256);
 	assert_int_equal(g.fe.msg.payload.config.data[7], 8);
 	assert_int_equal(g.fe.msg.payload.config.data[8], 0);
@@ -446,20 +416,20 @@ static void test_session_config_is_written(void **state)
 	uint8_t value = 99;
 
 	env_connect(&env, &g, 0, ENV_PROTOCOL);
-	ok(&g, vu_frontend_set_config(&g.fe, 5, &value, 1, &g.ack));
+	env_ok(&g, vu_frontend_set_config(&g.fe, 5, &value, 1, &g.ack));
 	value = 0;
-	ok(&g, vu_frontend_get_config(&g.fe, 5, &value, 1, &g.ack));
+	env_ok(&g, vu_frontend_get_config(&g.fe, 5, &value, 1, &g.ack));
 	assert_int_equal(value, 99);
 	/* The guest is told no, and nobody's session ends. */
 	assert_int_equal(vu_frontend_set_config(&g.fe, 20, &value, 1, NULL), -EREMOTEIO);
-	ok(&g, vu_frontend_get_config(&g.fe, 20, &value, 1, &g.ack));
+	env_ok(&g, vu_frontend_get_config(&g.fe, 20, &value, 1, &g.ack));
 	assert_int_equal(value, 21);
 	env_disconnect(&g);
 	env_wait_event(&env, "disconnect");
 
 	env_connect(&env, &g, 0, BIT_ULL(VU_PROTOCOL_F_CONFIG));
-	ok(&g, vu_frontend_set_config(&g.fe, 20, &value, 1, &g.ack));
-	ok(&g, vu_frontend_get_config(&g.fe, 20, &value, 1, &g.ack));
+	env_ok(&g, vu_frontend_set_config(&g.fe, 20, &value, 1, &g.ack));
+	env_ok(&g, vu_frontend_get_config(&g.fe, 20, &value, 1, &g.ack));
 	assert_int_equal(value, 21);
 	env_disconnect(&g);
 	assert_string_equal(env.log, "");
@@ -472,17 +442,17 @@ static void test_session_config_outlives_the_connection(void **state)
 	uint8_t value = 99;
 
 	start(&g, 0, ENV_PROTOCOL, 1);
-	ok(&g, vu_frontend_set_config(&g.fe, 5, &value, 1, &g.ack));
+	env_ok(&g, vu_frontend_set_config(&g.fe, 5, &value, 1, &g.ack));
 	env_roundtrip(&g, 0, 10);
 	env_disconnect(&g);
 	env_wait_event(&env, "disconnect");
 
 	start(&g, 0, ENV_PROTOCOL, 1);
 	env_roundtrip(&g, 0, 10);
-	ok(&g, vu_frontend_get_config(&g.fe, 5, &value, 1, &g.ack));
+	env_ok(&g, vu_frontend_get_config(&g.fe, 5, &value, 1, &g.ack));
 	assert_int_equal(value, 99);
-	ok(&g, vu_frontend_call(&g.fe, VU_RESET_DEVICE, NULL, 0, NULL, 0, &g.ack));
-	ok(&g, vu_frontend_get_config(&g.fe, 5, &value, 1, &g.ack));
+	env_ok(&g, vu_frontend_call(&g.fe, VU_RESET_DEVICE, NULL, 0, NULL, 0, &g.ack));
+	env_ok(&g, vu_frontend_get_config(&g.fe, 5, &value, 1, &g.ack));
 	assert_int_equal(value, 6);
 	env_disconnect(&g);
 }
@@ -494,7 +464,7 @@ static void test_session_tells_of_config_changes(void **state)
 	uint64_t value;
 
 	env_connect(&env, &g, 0, ENV_PROTOCOL);
-	ok(&g, vu_frontend_open_channel(&g.fe, &g.ack));
+	env_ok(&g, vu_frontend_open_channel(&g.fe, &g.ack));
 	/* While nothing runs there is silence, and then one message. */
 	env_set_config(&env, 11);
 	env_set_config(&env, 12);
@@ -503,12 +473,12 @@ static void test_session_tells_of_config_changes(void **state)
 	assert_int_equal(vu_frontend_wait_channel(&g.fe, &request, NULL), -ETIMEDOUT);
 	g.fe.timeout_ms = ENV_WAIT_MS;
 	env_start_rings(&g, 1);
-	ok(&g, vu_frontend_wait_channel(&g.fe, &request, &g.ack));
+	env_ok(&g, vu_frontend_wait_channel(&g.fe, &request, &g.ack));
 	assert_int_equal(request, VU_BACKEND_CONFIG_CHANGE_MSG);
 	/* While it runs at once. */
 	env_set_config(&env, 13);
-	ok(&g, vu_frontend_wait_channel(&g.fe, &request, &g.ack));
-	ok(&g, vu_frontend_get_config(&g.fe, 8, &value, 8, &g.ack));
+	env_ok(&g, vu_frontend_wait_channel(&g.fe, &request, &g.ack));
+	env_ok(&g, vu_frontend_get_config(&g.fe, 8, &value, 8, &g.ack));
 	assert_int_equal(value, 13);
 	/* A channel that nobody reads, and one that is closed, harm nobody. */
 	for (uint64_t i = 0; i < 2000; i++)
@@ -532,23 +502,23 @@ static void test_session_as_user_mode_linux(void **state)
 	struct env_guest g;
 
 	env_connect_raw(&env, &g);
-	ok(&g, vu_frontend_call(&g.fe, VU_SET_OWNER, NULL, 0, NULL, 0, &g.ack));
+	env_ok(&g, vu_frontend_call(&g.fe, VU_SET_OWNER, NULL, 0, NULL, 0, &g.ack));
 	get_u64(&g, VU_GET_FEATURES);
 	get_u64(&g, VU_GET_PROTOCOL_FEATURES);
 	/* It asks for replies as soon as it means to, in the very message that says so. */
 	g.fe.protocol_features = REPLY_ACK | BIT_ULL(VU_PROTOCOL_F_CONFIG);
-	ok(&g,
-	   vu_frontend_set_u64(&g.fe, VU_SET_PROTOCOL_FEATURES, g.fe.protocol_features, &g.ack));
+	env_ok(&g, vu_frontend_set_u64(&g.fe, VU_SET_PROTOCOL_FEATURES, g.fe.protocol_features,
+				       &g.ack));
 	g.features = BIT_ULL(VIRTIO_F_VERSION_1) | BIT_ULL(VU_F_PROTOCOL_FEATURES) | PACKED;
-	set_features(&g, g.features);
-	ok(&g, vu_frontend_set_mem(&g.fe, &region, &g.memfd, 1, &g.ack));
+	env_set_features(&g, g.features);
+	env_ok(&g, vu_frontend_set_mem(&g.fe, &region, &g.memfd, 1, &g.ack));
 	env_make_ring(&g, 1);
 	env_ring_setup(&g, 1, &ring);
 	ring.base = 0;
 	ring.desc -= ENV_UADDR - ENV_GPA;
 	ring.avail -= ENV_UADDR - ENV_GPA;
 	ring.used -= ENV_UADDR - ENV_GPA;
-	ok(&g, vu_frontend_start_ring(&g.fe, &ring, &g.ack));
+	env_ok(&g, vu_frontend_start_ring(&g.fe, &ring, &g.ack));
 	for (int i = 0; i < 10; i++)
 		env_roundtrip(&g, 1, 30);
 	set_ring(&g, VU_SET_VRING_ENABLE, 1, 0);
@@ -567,7 +537,7 @@ static void test_session_broken_ring_is_signalled(void **state)
 
 	env_connect(&env, &g, 0, ENV_PROTOCOL);
 	env_make_ring(&g, 0);
-	ok(&g, vu_frontend_set_ring_fd(&g.fe, VU_SET_VRING_ERR, 0, g.rings[0].err, &g.ack));
+	env_ok(&g, vu_frontend_set_ring_fd(&g.fe, VU_SET_VRING_ERR, 0, g.rings[0].err, &g.ack));
 	env_start_rings(&g, 2);
 	env_ring_setup(&g, 0, &ring);
 	avail = (void *)(g.mem + (ring.avail - ENV_UADDR));
@@ -575,14 +545,14 @@ static void test_session_broken_ring_is_signalled(void **state)
 	assert_int_equal(write(g.rings[0].kick, &one, sizeof(one)), sizeof(one));
 	env_wait_fd(g.rings[0].err);
 	assert_true(get_u64(&g, VU_GET_STATUS) & VIRTIO_CONFIG_S_NEEDS_RESET);
-	ok(&g, vu_frontend_call(&g.fe, VU_RESET_DEVICE, NULL, 0, NULL, 0, &g.ack));
-	set_features(&g, g.features);
+	env_ok(&g, vu_frontend_call(&g.fe, VU_RESET_DEVICE, NULL, 0, NULL, 0, &g.ack));
+	env_set_features(&g, g.features);
 	env_start_ring(&g, 0);
 	env_roundtrip(&g, 0, 3);
 	env_disconnect(&g);
 }
 
-#define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+#define T(f) cmocka_unit_test_prestate_setup_teardown(f, env_setup, env_teardown, &env)
 
 int main(void)
 {

@@ -280,6 +280,18 @@ void env_close(struct env *env)
 	pthread_mutex_destroy(&env->lock);
 }
 
+int env_setup(void **state)
+{
+	env_open(*state, NULL);
+	return 0;
+}
+
+int env_teardown(void **state)
+{
+	env_close(*state);
+	return 0;
+}
+
 static bool holds(struct env *env, const char *buf, const char *text)
 {
 	bool found;
@@ -411,6 +423,25 @@ void env_connect(struct env *env, struct env_guest *g, uint64_t features, uint64
 	if (vu_frontend_negotiate(&g->fe, protocol, &g->ack))
 		fail_msg("%s", g->ack.msg);
 	g->features = features | BIT_ULL(VIRTIO_F_VERSION_1) | BIT_ULL(VU_F_PROTOCOL_FEATURES);
+}
+
+void env_ok(struct env_guest *g, int err)
+{
+	if (err)
+		fail_msg("%s; log: %s", vdpa_extack_text(&g->ack, err), g->env->log);
+}
+
+void env_set_features(struct env_guest *g, uint64_t features)
+{
+	env_ok(g, vu_frontend_set_u64(&g->fe, VU_SET_FEATURES, features, &g->ack));
+}
+
+uint32_t env_get_base(struct env_guest *g, uint32_t idx)
+{
+	uint32_t base = 0;
+
+	env_ok(g, vu_frontend_get_base(&g->fe, idx, &base, &g->ack));
+	return base;
 }
 
 void env_disconnect(struct env_guest *g)

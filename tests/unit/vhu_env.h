@@ -84,6 +84,9 @@ void env_open(struct env *env, const char *const *bind_attrs);
 void env_open_class(struct env *env, const char *class_name, const char *const *add_attrs,
 		    const char *const *bind_attrs);
 void env_close(struct env *env);
+/* The same for a test whose state is the env. */
+int env_setup(void **state);
+int env_teardown(void **state);
 /* Start and end the control thread; verbs are called between. */
 void env_start(struct env *env);
 void env_stop(struct env *env);
@@ -109,6 +112,10 @@ void env_connect(struct env *env, struct env_guest *g, uint64_t features, uint64
 /* Only connect, with memory. */
 void env_connect_raw(struct env *env, struct env_guest *g);
 void env_disconnect(struct env_guest *g);
+/* Fails the test with the text and the log if err is not 0. */
+void env_ok(struct env_guest *g, int err);
+void env_set_features(struct env_guest *g, uint64_t features);
+uint32_t env_get_base(struct env_guest *g, uint32_t idx);
 void env_send_memory(struct env_guest *g);
 /* Make a ring in memory; it is sent by env_start_ring(). */
 void env_make_ring(struct env_guest *g, uint32_t idx);

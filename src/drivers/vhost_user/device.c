@@ -14,35 +14,6 @@ uint64_t vhu_device_features(const struct vhu_session *s)
 	return s->features & ~VHU_MASKED_FEATURES;
 }
 
-static int negotiate(struct vhu_session *s, uint64_t features, struct vdpa_extack *ack)
-{
-	uint8_t status = VIRTIO_CONFIG_S_ACKNOWLEDGE;
-	int err;
-
-	if (!(features & BIT_ULL(VIRTIO_F_VERSION_1)))
-		return vdpa_extack_set(
-			ack, -EINVAL,
-			"VIRTIO_F_VERSION_1 was not acked: legacy drivers are not served");
-	err = vdpa_set_status(s->vdev, status, ack);
-	if (err)
-		return err;
-	status |= VIRTIO_CONFIG_S_DRIVER;
-	err = vdpa_set_status(s->vdev, status, ack);
-	if (err)
-		return err;
-	err = vdpa_set_driver_features(s->vdev, features, ack);
-	if (err)
-		return err;
-	status |= VIRTIO_CONFIG_S_FEATURES_OK;
-	err = vdpa_set_status(s->vdev, status, ack);
-	if (err)
-		return err;
-	if (!(vdpa_get_status(s->vdev) & VIRTIO_CONFIG_S_FEATURES_OK))
-		return vdpa_extack_set(ack, -EINVAL, "the device refuses the features 0x%llx",
-				       (unsigned long long)features);
-	return 0;
-}
-
 int vhu_device_negotiate(struct vhu_session *s, struct vdpa_extack *ack)
 {
 	uint64_t features = vhu_device_features(s);
@@ -54,7 +25,7 @@ int vhu_device_negotiate(struct vhu_session *s, struct vdpa_extack *ack)
 	/* Set before, so that a set that is refused half-way is reset, too. */
 	s->negotiated = true;
 	s->up_features = features;
-	err = negotiate(s, features, ack);
+	err = vdpa_negotiate(s->vdev, features, ack);
 	if (err)
 		vhu_device_down(s);
 	return err;

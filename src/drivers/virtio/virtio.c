@@ -31,29 +31,9 @@ static const struct virtio_driver *driver_of(uint32_t device_id)
 
 int virtio_negotiate(struct virtio_device *dev, struct vdpa_extack *ack)
 {
-	uint8_t status = VIRTIO_CONFIG_S_ACKNOWLEDGE | VIRTIO_CONFIG_S_DRIVER;
-	uint64_t offer;
-	int err;
-
 	vdpa_reset(dev->vdev);
-	err = vdpa_set_status(dev->vdev, status, ack);
-	if (err)
-		return err;
-
-	offer = vdpa_get_device_features(dev->vdev);
-	dev->features = offer & (RING_FEATURES | dev->drv->features);
-	err = vdpa_set_driver_features(dev->vdev, dev->features, ack);
-	if (err)
-		return err;
-
-	status |= VIRTIO_CONFIG_S_FEATURES_OK;
-	err = vdpa_set_status(dev->vdev, status, ack);
-	if (err)
-		return err;
-	if (!(vdpa_get_status(dev->vdev) & VIRTIO_CONFIG_S_FEATURES_OK))
-		return vdpa_extack_set(ack, -EPROTO, "the device does not take the features 0x%llx",
-				       (unsigned long long)dev->features);
-	return 0;
+	dev->features = vdpa_get_device_features(dev->vdev) & (RING_FEATURES | dev->drv->features);
+	return vdpa_negotiate(dev->vdev, dev->features, ack);
 }
 
 static void queue_teardown(struct virtio_queue *vq)
