@@ -81,19 +81,24 @@ VDPA_API int vdpa_worker_add(struct vdpa_bus *bus, const char *name, int cpu, ui
 	return err;
 }
 
+static int get_locked(struct vdpa_bus *bus, const char *name, struct vdpa_worker **ret,
+		      struct vdpa_extack *ack)
+{
+	*ret = find_locked(bus, name);
+	return *ret ? 0 : vdpa_extack_set(ack, -ENOENT, "no worker '%.40s'", name);
+}
+
 VDPA_API int vdpa_worker_del(struct vdpa_bus *bus, const char *name, struct vdpa_extack *ack)
 {
 	struct vdpa_worker *worker;
-	int err = 0;
+	int err;
 
 	pthread_mutex_lock(&bus->worker_lock);
-	worker = find_locked(bus, name);
-	if (!worker)
-		err = vdpa_extack_set(ack, -ENOENT, "no worker '%.40s'", name);
-	else if (worker->queues)
+	err = get_locked(bus, name, &worker, ack);
+	if (!err && worker->queues)
 		err = vdpa_extack_set(ack, -EBUSY, "worker '%s' serves %u queues: move them first",
 				      name, worker->queues);
-	else
+	if (!err)
 		TAILQ_REMOVE(&bus->workers, worker, entry);
 	pthread_mutex_unlock(&bus->worker_lock);
 	if (err)
@@ -107,16 +112,16 @@ VDPA_API int vdpa_worker_set(struct vdpa_bus *bus, const char *name, int cpu, ui
 			     struct vdpa_extack *ack)
 {
 	struct vdpa_worker *worker;
-	int err = 0;
+	int err;
 
 	pthread_mutex_lock(&bus->worker_lock);
-	worker = find_locked(bus, name);
-	if (!worker)
-		err = vdpa_extack_set(ack, -ENOENT, "no worker '%.40s'", name);
-	else if (cpu != INT_MIN)
+	err = get_locked(bus, name, &worker, ack);
+	if (!err && cpu != INT_MIN) {
 		err = worker_set_cpu(worker->thread, cpu);
-	if (worker && err)
-		vdpa_extack_set(ack, err, "worker '%s' cannot run on processor %d", name, cpu);
+		if (err)
+			vdpa_extack_set(ack, err, "worker '%s' cannot run on processor %d", name,
+					cpu);
+	}
 	if (!err && cpu != INT_MIN)
 		worker->cpu = cpu;
 	if (!err && poll_us != UINT32_MAX)

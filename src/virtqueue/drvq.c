@@ -64,7 +64,7 @@ void *drvq_claim_in_order(struct vdpa_drvq *q, uint32_t *id, uint32_t *len)
 		*len = q->batch_len;
 		q->batch = false;
 	}
-	return drvq_claim(q, *id, len);
+	return drvq_claim_one(q, *id, len);
 }
 
 static int config_check(const struct vdpa_drvq_config *cfg, struct vdpa_extack *ack)

@@ -79,7 +79,7 @@ void *drvq_break(struct vdpa_drvq *q, const char *fmt, ...)
  * Take the chain out of the books of which the device says that it is used.  Returns its cookie,
  * or NULL when the id is that of no chain; *len is cut to what the device may have written.
  */
-static inline void *drvq_claim(struct vdpa_drvq *q, uint32_t id, uint32_t *len)
+static inline void *drvq_claim_one(struct vdpa_drvq *q, uint32_t id, uint32_t *len)
 {
 	struct drvq_slot *slot;
 	void *cookie;
@@ -99,6 +99,12 @@ static inline void *drvq_claim(struct vdpa_drvq *q, uint32_t id, uint32_t *len)
  * oldest is claimed, and *id becomes its id.
  */
 void *drvq_claim_in_order(struct vdpa_drvq *q, uint32_t *id, uint32_t *len);
+
+static inline void *drvq_claim(struct vdpa_drvq *q, uint32_t *id, uint32_t *len)
+{
+	return unlikely(q->in_order) ? drvq_claim_in_order(q, id, len)
+				     : drvq_claim_one(q, *id, len);
+}
 
 /* Bytes of writable pieces, at most what 32 bits hold. */
 static inline uint32_t drvq_in_len(const struct vdpa_drvq_sg *sg, uint32_t num)

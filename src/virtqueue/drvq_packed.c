@@ -150,10 +150,7 @@ void *drvq_packed_get(struct vdpa_drvq *q, uint32_t *len)
 	/* Inside a batch nothing is written. */
 	if (!q->batch && !read_used(q, &id, len))
 		return NULL;
-	if (unlikely(q->in_order))
-		cookie = drvq_claim_in_order(q, &id, len);
-	else
-		cookie = drvq_claim(q, id, len);
+	cookie = drvq_claim(q, &id, len);
 	if (unlikely(!cookie))
 		return NULL;
 

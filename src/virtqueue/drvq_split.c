@@ -150,10 +150,7 @@ void *drvq_split_get(struct vdpa_drvq *q, uint32_t *len)
 	entry = &used->ring[s->last_used & s->mask];
 	id = ring_load32(&entry->id);
 	*len = ring_load32(&entry->len);
-	if (unlikely(q->in_order))
-		cookie = drvq_claim_in_order(q, &id, len);
-	else
-		cookie = drvq_claim(q, id, len);
+	cookie = drvq_claim(q, &id, len);
 	if (unlikely(!cookie))
 		return NULL;
 	if (q->in_order)

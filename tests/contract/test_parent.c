@@ -562,18 +562,6 @@ static void test_parent_takes_new_maps(void **state)
 	each_ring(run_maps);
 }
 
-struct move {
-	uint16_t idx;
-	struct vdpa_worker *worker;
-};
-
-static int do_move(struct rig *rig, void *arg)
-{
-	struct move *move = arg;
-
-	return vdpa_set_vq_affinity(rig->vdev, move->idx, move->worker);
-}
-
 static void run_moves(struct rig *rig)
 {
 	struct vdpa_worker *workers[2];
@@ -583,14 +571,14 @@ static void run_moves(struct rig *rig)
 	workers[0] = vdpa_worker_find(rig->bus, "a");
 	workers[1] = vdpa_worker_find(rig->bus, "b");
 	for (int round = 0; round < 20; round++) {
-		struct move move = {(uint16_t)(round % rig->nvqs), workers[round / 4 % 2]};
+		struct rig_move move = {(uint16_t)(round % rig->nvqs), workers[round / 4 % 2]};
 		struct rig_req *reqs[4];
 		int done, err;
 
 		for (int i = 0; i < 2; i++)
 			reqs[i] = offer(rig, move.idx);
 		rig_kick(rig, move.idx);
-		done = rig_lane_start(rig, do_move, &move);
+		done = rig_lane_start(rig, rig_do_move, &move);
 		for (int i = 2; i < 4; i++)
 			reqs[i] = offer(rig, move.idx);
 		rig_kick(rig, move.idx);
@@ -598,7 +586,7 @@ static void run_moves(struct rig *rig)
 		close(done);
 		for (int i = 0; i < 4; i++)
 			finish(rig, move.idx, reqs[i]);
-		err = rig_lane(rig, do_move, &move);
+		err = rig_lane(rig, rig_do_move, &move);
 		assert_true(!err || err == -EOPNOTSUPP);
 	}
 }

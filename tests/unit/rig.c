@@ -321,6 +321,13 @@ int rig_do_set_map(struct rig *rig, void *iotlb)
 	return vdpa_set_map(rig->vdev, 0, iotlb, &rig->ack);
 }
 
+int rig_do_move(struct rig *rig, void *arg)
+{
+	struct rig_move *move = arg;
+
+	return vdpa_set_vq_affinity(rig->vdev, move->idx, move->worker);
+}
+
 static void must(struct rig *rig, const char *what, int err)
 {
 	if (err)

@@ -95,6 +95,12 @@ int rig_do_resume(struct rig *rig, void *unused);
 int rig_do_stop(struct rig *rig, void *idx);  /* set_vq_ready(false) of *(uint16_t *)idx */
 int rig_do_ready(struct rig *rig, void *idx); /* true */
 int rig_do_set_map(struct rig *rig, void *iotlb);
+int rig_do_move(struct rig *rig, void *move);
+
+struct rig_move {
+	uint16_t idx;
+	struct vdpa_worker *worker;
+};
 
 /* Back to what rig_add() left. */
 void rig_reset(struct rig *rig);

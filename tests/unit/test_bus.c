@@ -430,29 +430,52 @@ static void test_bus_del_is_done_at_the_deadline(void **state)
 	vdpa_device_put(vdev);
 }
 
+/* A bus that is closed while something of it cannot end. */
+struct doomed {
+	struct fake_world world;
+	struct fake_mgmtdev mgmt;
+	struct vdpa_bus *bus;
+};
+
+static void doomed_init(struct doomed *d)
+{
+	const struct vdpa_bus_config cfg = {.timeout_ms = 20};
+
+	fake_world_init(&d->world);
+	fake_mgmtdev_init(&d->mgmt, &d->world);
+	assert_int_equal(vdpa_bus_alloc(&cfg, &d->bus, NULL), 0);
+	assert_int_equal(vdpa_mgmtdev_register(d->bus, &d->mgmt.mdev, NULL), 0);
+}
+
+static void doomed_add(struct doomed *d)
+{
+	struct vdpa_result res = {0};
+
+	vdpa_dev_add(d->bus, "disk0", "fake", NULL, vdpa_result_done, &res);
+	assert_int_equal(vdpa_bus_wait(d->bus, &res), 0);
+}
+
+/* What hung has gone on. */
+static void doomed_release(struct doomed *d)
+{
+	fake_mgmtdev_wait_freed(&d->mgmt);
+	assert_int_equal(d->world.devices, 0);
+	fake_mgmtdev_release(&d->mgmt);
+	fake_world_release(&d->world);
+}
+
 static void test_bus_reference_outlives_the_bus(void **state)
 {
-	struct vdpa_bus_config cfg = {.timeout_ms = 20};
-	struct fake_mgmtdev mgmt;
-	struct fake_world world;
-	struct vdpa_result res = {0};
 	struct vdpa_device *vdev;
-	struct vdpa_bus *bus;
+	struct doomed d;
 
-	fake_world_init(&world);
-	fake_mgmtdev_init(&mgmt, &world);
-	assert_int_equal(vdpa_bus_alloc(&cfg, &bus, NULL), 0);
-	assert_int_equal(vdpa_mgmtdev_register(bus, &mgmt.mdev, NULL), 0);
-	vdpa_dev_add(bus, "disk0", "fake", NULL, vdpa_result_done, &res);
-	assert_int_equal(vdpa_bus_wait(bus, &res), 0);
-	vdev = vdpa_device_get(vdpa_dev_find(bus, "disk0"));
-	assert_int_equal(vdpa_bus_free(bus), -ETIMEDOUT);
+	doomed_init(&d);
+	doomed_add(&d);
+	vdev = vdpa_device_get(vdpa_dev_find(d.bus, "disk0"));
+	assert_int_equal(vdpa_bus_free(d.bus), -ETIMEDOUT);
 	vdpa_device_event(vdev, VDPA_EVENT_BROKEN, "nobody hears it");
 	vdpa_device_put(vdev);
-	fake_mgmtdev_wait_freed(&mgmt);
-	assert_int_equal(world.devices, 0);
-	fake_mgmtdev_release(&mgmt);
-	fake_world_release(&world);
+	doomed_release(&d);
 }
 
 /* ---- many at once */
@@ -507,34 +530,25 @@ static void test_bus_many_at_once(void **state)
 /* The bus is closed while an op hangs: all it may still touch stays, and goes when it returns. */
 static void hang_over_free(const char *op)
 {
-	struct vdpa_bus_config cfg = {.timeout_ms = 20};
 	struct vdpa_result res = {0}, bound = {0};
-	struct fake_world world;
-	struct fake_mgmtdev mgmt;
-	struct vdpa_bus *bus;
+	struct doomed d;
 
-	fake_world_init(&world);
-	fake_mgmtdev_init(&mgmt, &world);
-	assert_int_equal(vdpa_bus_alloc(&cfg, &bus, NULL), 0);
-	assert_int_equal(vdpa_mgmtdev_register(bus, &mgmt.mdev, NULL), 0);
-	assert_int_equal(vdpa_driver_register(bus, &fake_driver_one, NULL), 0);
-	world.hang = op;
-	vdpa_dev_add(bus, "disk0", "fake", NULL, vdpa_result_done, &res);
-	vdpa_dev_bind(bus, "disk0", "one", NULL, 0, vdpa_result_done, &bound);
-	while (poll((struct pollfd[]){{.fd = world.gate.entered, .events = POLLIN},
-				      {.fd = vdpa_bus_fd(bus), .events = POLLIN}},
+	doomed_init(&d);
+	assert_int_equal(vdpa_driver_register(d.bus, &fake_driver_one, NULL), 0);
+	d.world.hang = op;
+	vdpa_dev_add(d.bus, "disk0", "fake", NULL, vdpa_result_done, &res);
+	vdpa_dev_bind(d.bus, "disk0", "one", NULL, 0, vdpa_result_done, &bound);
+	while (poll((struct pollfd[]){{.fd = d.world.gate.entered, .events = POLLIN},
+				      {.fd = vdpa_bus_fd(d.bus), .events = POLLIN}},
 		    2, -1) > 0 &&
-	       !poll(&(struct pollfd){.fd = world.gate.entered, .events = POLLIN}, 1, 0))
-		vdpa_bus_dispatch(bus, 0);
-	assert_int_equal(vdpa_bus_free(bus), -ETIMEDOUT);
+	       !poll(&(struct pollfd){.fd = d.world.gate.entered, .events = POLLIN}, 1, 0))
+		vdpa_bus_dispatch(d.bus, 0);
+	assert_int_equal(vdpa_bus_free(d.bus), -ETIMEDOUT);
 	assert_true(res.done);
 	assert_true(bound.done);
-	assert_int_equal(poll(&(struct pollfd){.fd = mgmt.freed, .events = POLLIN}, 1, 0), 0);
-	fake_gate_open(&world.gate);
-	fake_mgmtdev_wait_freed(&mgmt);
-	assert_int_equal(world.devices, 0);
-	fake_mgmtdev_release(&mgmt);
-	fake_world_release(&world);
+	assert_int_equal(poll(&(struct pollfd){.fd = d.mgmt.freed, .events = POLLIN}, 1, 0), 0);
+	fake_gate_open(&d.world.gate);
+	doomed_release(&d);
 }
 
 static void test_bus_free_while_making_hangs(void **state)
@@ -549,24 +563,14 @@ static void test_bus_free_while_binding_hangs(void **state)
 
 static void test_bus_free_while_freeing_hangs(void **state)
 {
-	struct vdpa_bus_config cfg = {.timeout_ms = 20};
-	struct fake_mgmtdev mgmt;
-	struct fake_world world;
-	struct vdpa_result res = {0};
-	struct vdpa_bus *bus;
+	struct doomed d;
 
-	fake_world_init(&world);
-	fake_mgmtdev_init(&mgmt, &world);
-	assert_int_equal(vdpa_bus_alloc(&cfg, &bus, NULL), 0);
-	assert_int_equal(vdpa_mgmtdev_register(bus, &mgmt.mdev, NULL), 0);
-	vdpa_dev_add(bus, "disk0", "fake", NULL, vdpa_result_done, &res);
-	assert_int_equal(vdpa_bus_wait(bus, &res), 0);
-	world.hang = "free";
-	assert_int_equal(vdpa_bus_free(bus), -ETIMEDOUT);
-	fake_gate_open(&world.gate);
-	fake_mgmtdev_wait_freed(&mgmt);
-	fake_mgmtdev_release(&mgmt);
-	fake_world_release(&world);
+	doomed_init(&d);
+	doomed_add(&d);
+	d.world.hang = "free";
+	assert_int_equal(vdpa_bus_free(d.bus), -ETIMEDOUT);
+	fake_gate_open(&d.world.gate);
+	doomed_release(&d);
 }
 
 /* ---- several buses; names */

@@ -244,6 +244,15 @@ static void open_rig(struct rig *rig, const char *class_name, const char *const 
 	rig_add(rig, class_name, attrs);
 }
 
+/* A rig that runs, with another deadline for verbs. */
+static void open_impatient(struct rig *rig, const char *class_name, uint32_t timeout_ms)
+{
+	rig_timeout_ms = timeout_ms;
+	open_rig(rig, class_name, NULL);
+	rig_timeout_ms = 0;
+	rig_start(rig, RIG_EVENT_IDX);
+}
+
 static void close_rig(struct rig *rig)
 {
 	rig_close(rig);
@@ -466,10 +475,7 @@ static void test_soft_stop_cancels_in_the_end(void **state)
 	struct rig_req *held;
 	uint16_t idx = 0;
 
-	rig_timeout_ms = 200;
-	open_rig(&rig, "canceling", NULL);
-	rig_timeout_ms = 0;
-	rig_start(&rig, RIG_EVENT_IDX);
+	open_impatient(&rig, "canceling", 200);
 	held = send_held(&rig, 0);
 	assert_int_equal(rig_lane(&rig, rig_do_stop, &idx), 0);
 	rig_collect(&rig, 0);
@@ -487,10 +493,7 @@ static void test_soft_delete_what_hangs(void **state)
 	struct vdpa_result res = {0};
 	struct rig rig;
 
-	rig_timeout_ms = 300;
-	open_rig(&rig, "test", NULL);
-	rig_timeout_ms = 0;
-	rig_start(&rig, RIG_EVENT_IDX);
+	open_impatient(&rig, "test", 300);
 	send_held(&rig, 0);
 	vdpa_dev_del(rig.bus, "dev0", VDPA_FORCE, vdpa_result_done, &res);
 	assert_int_equal(vdpa_bus_wait(rig.bus, &res), 0);
@@ -516,10 +519,7 @@ static void test_soft_what_waits_is_cancelled_at_once(void **state)
 	uint16_t idx = 0;
 
 	/* Longer than the test may take. */
-	rig_timeout_ms = 3600000;
-	open_rig(&rig, "waiting", NULL);
-	rig_timeout_ms = 0;
-	rig_start(&rig, RIG_EVENT_IDX);
+	open_impatient(&rig, "waiting", 3600000);
 	held = send_held(&rig, 0);
 	assert_int_equal(rig_lane(&rig, rig_do_stop, &idx), 0);
 	rig_collect(&rig, 0);
@@ -728,18 +728,6 @@ static void test_soft_reset_in_flight(void **state)
 
 /* ---- affinity */
 
-struct move {
-	uint16_t idx;
-	struct vdpa_worker *worker;
-};
-
-static int do_move(struct rig *rig, void *arg)
-{
-	struct move *move = arg;
-
-	return vdpa_set_vq_affinity(rig->vdev, move->idx, move->worker);
-}
-
 static void run_move(struct rig *rig)
 {
 	struct vdpa_worker *workers[2];
@@ -750,12 +738,12 @@ static void run_move(struct rig *rig)
 	workers[0] = vdpa_worker_find(rig->bus, "left");
 	workers[1] = vdpa_worker_find(rig->bus, "right");
 	for (int round = 0; round < 40; round++) {
-		struct move move = {0, workers[round % 2]};
+		struct rig_move move = {0, workers[round % 2]};
 		int done;
 
 		for (int i = 0; i < 4; i++)
 			reqs[i] = send_text(rig, 0, "echo");
-		done = rig_lane_start(rig, do_move, &move);
+		done = rig_lane_start(rig, rig_do_move, &move);
 		for (int i = 4; i < 8; i++)
 			reqs[i] = send_text(rig, 0, "echo");
 		rig_wait_fd(done);
@@ -778,14 +766,14 @@ static void test_soft_moves_between_workers(void **state)
 static void test_soft_move_that_fails_goes_back(void **state)
 {
 	struct rig rig;
-	struct move move = {0};
+	struct rig_move move = {0};
 
 	open_rig(&rig, "test", NULL);
 	rig_start(&rig, 0);
 	assert_int_equal(vdpa_worker_add(rig.bus, "left", -1, 0, NULL), 0);
 	move.worker = vdpa_worker_find(rig.bus, "left");
 	test_dev->fail_start = 1;
-	assert_int_equal(rig_lane(&rig, do_move, &move), -EIO);
+	assert_int_equal(rig_lane(&rig, rig_do_move, &move), -EIO);
 	expect_echo(&rig, 0);
 	assert_int_equal(vdpa_worker_del(rig.bus, "left", NULL), 0);
 	assert_int_equal(rig_status(&rig) & VIRTIO_CONFIG_S_NEEDS_RESET, 0);
