@@ -79,22 +79,27 @@ static uint64_t read_table(uint8_t (*macs)[NET_MAC_LEN], uint8_t *num, bool *mor
 	return bytes;
 }
 
+/* Two tables, one behind the other, and nothing else. */
 static bool set_table(struct net *net, const uint8_t *data, uint32_t len, uint64_t full)
 {
 	struct net_filter filter = net->filter;
-	uint64_t used;
+	uint64_t uni, multi;
 
-	used = read_table(filter.uni, &filter.num_uni, &filter.more_uni, data, len, full);
-	if (!used)
+	uni = read_table(filter.uni, &filter.num_uni, &filter.more_uni, data, len, full);
+	if (!uni)
 		return false;
-	/* What was not copied cannot be read: it counts as more than fits. */
-	filter.more_multi = used >= len && full > NET_CTRL_MAX;
-	filter.num_multi = 0;
-	if (!filter.more_multi &&
-	    (used > len ||
-	     read_table(filter.multi, &filter.num_multi, &filter.more_multi, data + used,
-			len - (uint32_t)used, full - used) != full - used))
+	if (uni < len) {
+		multi = read_table(filter.multi, &filter.num_multi, &filter.more_multi, data + uni,
+				   len - (uint32_t)uni, full - uni);
+		if (!multi || multi != full - uni)
+			return false;
+	} else if (full > len) {
+		/* It was not copied: too many to remember. */
+		filter.more_multi = true;
+		filter.num_multi = 0;
+	} else {
 		return false;
+	}
 	filter.active = true;
 	net->filter = filter;
 	return true;
