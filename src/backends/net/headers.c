@@ -22,7 +22,7 @@ static int parse_ip4(struct net_headers *hdrs, uint32_t have)
 	return 0;
 }
 
-/* Extension headers that need not be the last: each routing header is read on the way. */
+/* Other extensions (authentication, encryption) would not survive a change of what follows. */
 static bool ip6_extension(uint8_t next)
 {
 	return next == IPPROTO_HOPOPTS || next == IPPROTO_ROUTING || next == IPPROTO_DSTOPTS;
@@ -38,14 +38,14 @@ static int parse_ip6(struct net_headers *hdrs, uint32_t have)
 	hdrs->frag = at;
 	hdrs->frag_next = next;
 	while (ip6_extension(hdrs->bytes[next])) {
-		bool on_the_way = hdrs->bytes[next] != IPPROTO_DSTOPTS;
+		bool for_routers = hdrs->bytes[next] != IPPROTO_DSTOPTS;
 
 		if (!range_fits(at, IP6_EXT_HDR, have))
 			return -EINVAL;
 		next = at;
 		at += (hdrs->bytes[at + 1] + 1u) * IP6_EXT_HDR;
-		/* Options for the destination belong here only if a routing header follows. */
-		if (on_the_way) {
+		/* Options for the destination are fragmented, unless a routing header follows. */
+		if (for_routers) {
 			hdrs->frag = at;
 			hdrs->frag_next = next;
 		}

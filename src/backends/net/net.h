@@ -91,10 +91,10 @@ struct net_pkt {
 	uint32_t len; /* bytes altogether, head_len at least; iov may go on behind them */
 };
 
-/* Where the first len bytes of a frame lie, if they do in one piece, else NULL. */
+/* Where the first len bytes of a frame lie, if there are any and in one piece, else NULL. */
 static inline const uint8_t *net_pkt_whole(const struct net_pkt *pkt, uint32_t len)
 {
-	if (len > pkt->len)
+	if (!len || len > pkt->len)
 		return NULL;
 	if (pkt->head_len)
 		return len <= pkt->head_len ? pkt->head : NULL;
@@ -187,8 +187,9 @@ static inline unsigned int net_hdr_caps(const struct net_hdr *hdr)
  * stays where it is.  A checksum is computed only for a receiver without NET_CAP_CSUM.
  *
  * 0; -EINVAL: the frame's own headers are not what its header says, or too long, or gso_size is so
- * small that there were more than NET_SEGMENTS_MAX; -EOPNOTSUPP: a kind of frame that cannot be
- * cut.  Nothing has been emitted then.
+ * small that there were more than NET_SEGMENTS_MAX; -EOPNOTSUPP: fragments of IPv6 need a random
+ * number, and the kernel (before 5.6) has none that is sure not to block.  Nothing has been emitted
+ * then.
  * @context any thread; needs 20 KiB of stack
  */
 #define NET_HEADERS_MAX  512u  /* bytes in front of the payload, or up to the checksum field */
