@@ -47,8 +47,8 @@ struct cli_files {
 };
 
 /*
- * Names of files in the parameters become absolute; for `dev add` those that exist are opened, with
- * the rights of the one who runs the tool, and named in "fds".  0 or -errno.
+ * Names of files in the parameters become absolute; for `dev add` and `mgmtdev add` those that
+ * exist are opened, with the rights of the one who runs the tool, and named in "fds".  0 or -errno.
  */
 int cli_files_open(struct cli *cli, const struct command *cmd, json_t *params,
 		   struct cli_files *files, struct vdpa_extack *ack);

@@ -13,6 +13,7 @@ static const struct {
 	[COMMAND_DRIVER] = {"driver.show", "driver"},
 	[COMMAND_WORKER] = {"worker.show", "worker"},
 	[COMMAND_CLASS] = {"mgmtdev.show", "mgmtdev"},
+	[COMMAND_TYPE] = {"mgmtdev.show", "type"},
 };
 
 /* Names that the daemon knows; without one there are none. */
@@ -84,7 +85,8 @@ static void advance(const struct command *cmd, const char *word, struct progress
 	const struct command_arg *arg;
 
 	if (p->value_of) {
-		if (p->value_of->what == COMMAND_MGMTDEV || p->value_of->what == COMMAND_DRIVER) {
+		if (p->value_of->what == COMMAND_MGMTDEV || p->value_of->what == COMMAND_DRIVER ||
+		    p->value_of->what == COMMAND_TYPE) {
 			p->owner = word;
 			p->owner_what = p->value_of->what;
 		}

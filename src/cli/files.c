@@ -10,8 +10,8 @@
 #include "base/defs.h"
 #include "cli/cli.h"
 
-/* The attributes that the management device or the driver of the command knows; NULL: it is not
- * known. */
+/* The attributes that the management device, its type or the driver of the command knows; NULL: it
+ * is not known. */
 static json_t *fetch_attributes(struct cli *cli, const char *method, const char *group,
 				const json_t *params, const char *member)
 {
@@ -95,14 +95,17 @@ int cli_files_open(struct cli *cli, const struct command *cmd, json_t *params,
 		   struct cli_files *files, struct vdpa_extack *ack)
 {
 	json_t *attrs = json_object_get(params, "attrs"), *known = NULL, *attr;
-	bool add = json_object_get(params, "mgmtdev");
+	bool of_mgmtdev = json_object_get(params, "mgmtdev");
+	bool of_type = json_object_get(params, "type"), add = of_mgmtdev || of_type;
 	size_t i;
 	int err = 0;
 
 	if (!attrs)
 		return 0;
-	if (add)
+	if (of_mgmtdev)
 		known = fetch_attributes(cli, "mgmtdev.show", "mgmtdev", params, "mgmtdev");
+	else if (of_type)
+		known = fetch_attributes(cli, "mgmtdev.show", "type", params, "type");
 	else if (json_object_get(params, "driver"))
 		known = fetch_attributes(cli, "driver.show", "driver", params, "driver");
 	json_array_foreach(known, i, attr)

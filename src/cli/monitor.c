@@ -12,6 +12,8 @@
 static void print_event(const struct cli *cli, const json_t *event)
 {
 	const char *dev = json_string_value(json_object_get(event, "dev"));
+	const char *mgmtdev = json_string_value(json_object_get(event, "mgmtdev"));
+	const char *about = dev ? dev : mgmtdev;
 	const char *name = json_string_value(json_object_get(event, "event"));
 	const char *text = json_string_value(json_object_get(event, "text"));
 	const json_t *count = json_object_get(event, "count");
@@ -27,8 +29,8 @@ static void print_event(const struct cli *cli, const json_t *event)
 	clock_gettime(CLOCK_REALTIME, &now);
 	localtime_r(&now.tv_sec, &tm);
 	strftime(clock, sizeof(clock), "%H:%M:%S", &tm);
-	printf("%s.%03ld %s%s%s", clock, now.tv_nsec / 1000000, dev ? dev : "", dev ? " " : "",
-	       name ? name : "?");
+	printf("%s.%03ld %s%s%s", clock, now.tv_nsec / 1000000, about ? about : "",
+	       about ? " " : "", name ? name : "?");
 	if (count)
 		printf(" %" JSON_INTEGER_FORMAT, json_integer_value(count));
 	printf("%s%s\n", text ? " " : "", safe ? safe : "");

@@ -333,11 +333,14 @@ static void print_named(struct print *print, const char *group, const char *name
 			const json_t *value)
 {
 	char *safe vdpa_cleanup(freep) = print_safe(name);
+	bool is_type = !strcmp(group, "type");
 
+	/* It may have the name of a management device. */
+	print->column = (unsigned int)fprintf(print->out, "%s", is_type ? "type " : "");
 	fprintf(print->out, "%s:", safe ? safe : "?");
-	print->column = safe ? (unsigned int)print_width(safe) + 1 : 2;
+	print->column += safe ? (unsigned int)print_width(safe) + 1 : 2;
 	print->indent = 2 * INDENT;
-	if (!strcmp(group, "mgmtdev") || !strcmp(group, "driver"))
+	if (is_type || !strcmp(group, "mgmtdev") || !strcmp(group, "driver"))
 		print_lines(print, value);
 	else
 		print_members(print, value, 0);

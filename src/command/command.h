@@ -39,6 +39,7 @@ enum command_what {
 	COMMAND_DRIVER,
 	COMMAND_WORKER,
 	COMMAND_CLASS,
+	COMMAND_TYPE, /* of management devices */
 };
 
 struct command_arg {

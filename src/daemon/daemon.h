@@ -69,7 +69,8 @@ void stop_begin(struct daemon *daemon);
 
 /* ---- plugin.c */
 
-/* Register the device class that a shared object exports.  0 or -errno. */
+/* Register the device class, the type of management devices, or both, that a shared object exports.
+ * 0 or -errno. */
 int plugin_load(struct daemon *daemon, const char *path, struct vdpa_extack *ack);
 /* After the bus is gone. */
 void plugin_unload_all(struct daemon *daemon);

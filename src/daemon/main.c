@@ -44,7 +44,8 @@ static void on_event(void *arg, const struct vdpa_event *event)
 
 	if (!daemon->control)
 		return;
-	params = json_pack("{s:s,s:s*,s:o*}", "event", event->name, "dev", event->dev, "text",
+	params = json_pack("{s:s,s:s*,s:s*,s:o*}", "event", event->name, "dev", event->dev,
+			   "mgmtdev", event->mgmtdev, "text",
 			   event->text ? json_text(event->text) : NULL);
 	if (params)
 		control_notify(daemon->control, "event", params);

@@ -162,12 +162,36 @@ static int find_driver(const struct vdpa_driver *driver, void *arg)
 	return find->found != NULL;
 }
 
-static const struct vdpa_attr_desc *mgmtdev_attrs(struct op *op, const char *name)
+static const struct vdpa_mgmtdev *mgmtdev_named(struct op *op, const char *name)
 {
 	struct find find = {.name = name};
 
 	vdpa_mgmtdev_each(op->daemon->bus, find_mgmtdev, &find);
-	return find.found ? ((const struct vdpa_mgmtdev *)find.found)->attrs : NULL;
+	return find.found;
+}
+
+static const struct vdpa_attr_desc *mgmtdev_attrs(struct op *op, const char *name)
+{
+	const struct vdpa_mgmtdev *mdev = mgmtdev_named(op, name);
+
+	return mdev ? mdev->attrs : NULL;
+}
+
+static int find_type(const struct vdpa_mgmtdev_type *type, void *arg)
+{
+	struct find *find = arg;
+
+	if (!strcmp(type->name, find->name))
+		find->found = type;
+	return find->found != NULL;
+}
+
+static const struct vdpa_attr_desc *type_attrs(struct op *op, const char *name)
+{
+	struct find find = {.name = name};
+
+	vdpa_mgmtdev_type_each(op->daemon->bus, find_type, &find);
+	return find.found ? ((const struct vdpa_mgmtdev_type *)find.found)->attrs : NULL;
 }
 
 static const struct vdpa_attr_desc *driver_attrs(struct op *op, const char *name)
@@ -179,6 +203,45 @@ static const struct vdpa_attr_desc *driver_attrs(struct op *op, const char *name
 }
 
 /* ---- verbs */
+
+static void mgmtdev_add(struct op *op)
+{
+	struct vdpa_extack ack = {0};
+	struct vdpa_attrs *attrs;
+	int err;
+
+	err = check_paths(op, type_attrs(op, param(op, "type")), &ack);
+	if (!err)
+		err = take_attrs(op, &attrs, &ack);
+	if (err)
+		op_return(op, err, &ack);
+	else
+		vdpa_mgmtdev_add(op->daemon->bus, param(op, "type"), param(op, "name"), attrs,
+				 op_done, op);
+}
+
+static void mgmtdev_set(struct op *op)
+{
+	const struct vdpa_mgmtdev *mdev = mgmtdev_named(op, param(op, "name"));
+	const struct vdpa_mgmtdev_type *type =
+		mdev ? vdpa_mgmtdev_type_of(op->daemon->bus, mdev) : NULL;
+	struct vdpa_extack ack = {0};
+	struct vdpa_attrs *attrs;
+	int err;
+
+	err = check_paths(op, type ? type->attrs : NULL, &ack);
+	if (!err)
+		err = take_attrs(op, &attrs, &ack);
+	if (err)
+		op_return(op, err, &ack);
+	else
+		vdpa_mgmtdev_set(op->daemon->bus, param(op, "name"), attrs, op_done, op);
+}
+
+static void mgmtdev_del(struct op *op)
+{
+	vdpa_mgmtdev_del(op->daemon->bus, param(op, "name"), op_done, op);
+}
 
 static void dev_add(struct op *op)
 {
@@ -254,32 +317,37 @@ static void driver_default(struct op *op)
 
 /* ---- what can be said at once */
 
-/* Adds {name: what info holds} to what the op has collected. */
-static int collect(struct op *op, const char *name, struct json_info *info)
+/* The member of what the op has collected that is named after its group; NULL: out of memory. */
+static json_t *group_of(struct op *op)
 {
-	json_t *value = json_info_take(info);
+	json_t *group;
 
 	if (!op->collected)
 		op->collected = json_object();
-	if (!op->collected || !value) {
+	group = json_object_get(op->collected, op->group);
+	if (!group && !json_object_set_new(op->collected, op->group, json_object()))
+		group = json_object_get(op->collected, op->group);
+	return group;
+}
+
+/* Adds {name: what info holds} to the group. */
+static int collect(struct op *op, const char *name, struct json_info *info)
+{
+	json_t *value = json_info_take(info), *group = group_of(op);
+
+	if (!group || !value) {
 		json_decref(value);
 		return -ENOMEM;
 	}
-	return json_object_set_new(op->collected, name, value) ? -ENOMEM : 0;
+	return json_object_set_new(group, name, value) ? -ENOMEM : 0;
 }
 
-/* Ends an op with {group: collected}. */
+/* Ends an op with {group: {...}}. */
 static void op_collected(struct op *op)
 {
-	json_t *result = NULL;
-
-	if (!op->err) {
-		result = json_pack("{s:o}", op->group,
-				   op->collected ? json_incref(op->collected) : json_object());
-		if (!result)
-			op->err = -ENOMEM;
-	}
-	op_end(op, op->err, &op->ack, result);
+	if (!op->err && !op->collected && !group_of(op))
+		op->err = -ENOMEM;
+	op_end(op, op->err, &op->ack, op->err ? NULL : json_incref(op->collected));
 }
 
 /* Does the op ask for this one, or for all? */
@@ -315,10 +383,29 @@ static int mgmtdev_one(struct vdpa_mgmtdev *mdev, void *arg)
 	return op->err;
 }
 
+static int type_one(const struct vdpa_mgmtdev_type *type, void *arg)
+{
+	struct op *op = arg;
+	struct json_info info;
+
+	if (!wanted(op, type->name))
+		return 0;
+	op->err = json_info_init(&info);
+	if (!op->err) {
+		vdpa_mgmtdev_type_show(type, &info.info);
+		op->err = collect(op, type->name, &info);
+	}
+	return op->err;
+}
+
+/* With the types that more can be made of. */
 static void mgmtdev_show(struct op *op)
 {
 	op->group = "mgmtdev";
 	vdpa_mgmtdev_each(op->daemon->bus, mgmtdev_one, op);
+	op->group = "type";
+	if (!op->err)
+		vdpa_mgmtdev_type_each(op->daemon->bus, type_one, op);
 	op_listed(op, "no management device");
 }
 
@@ -548,6 +635,9 @@ static const struct method {
 	void (*run)(struct op *op);
 } methods[] = {
 	{"mgmtdev.show", mgmtdev_show},
+	{"mgmtdev.add", mgmtdev_add},
+	{"mgmtdev.set", mgmtdev_set},
+	{"mgmtdev.del", mgmtdev_del},
 	{"dev.add", dev_add},
 	{"dev.del", dev_del},
 	{"dev.show", dev_show},

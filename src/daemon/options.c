@@ -49,7 +49,7 @@ static const char help[] =
 	"                       $XDG_RUNTIME_DIR/uvdpa)\n"
 	"  --config FILE        commands to run first, see uvdpa.conf(5)\n"
 	"  --keep-going         start although commands of the file fail\n"
-	"  --load OBJECT.so     add a device class; may be repeated\n"
+	"  --load OBJECT.so     add a class or a type; may be repeated\n"
 	"  --log-level LEVEL    error, warning, info or debug (info)\n"
 	"  --workers N          threads that serve queues (1)\n"
 	"  --poll-us N          how long they poll before they sleep, microseconds (50)\n"

@@ -107,6 +107,24 @@ static int save_device(struct vdpa_device *vdev, void *arg)
 	return save->failed;
 }
 
+static int save_mgmtdev(struct vdpa_mgmtdev *mdev, void *arg)
+{
+	struct save *save = arg;
+	const struct vdpa_mgmtdev_type *type = vdpa_mgmtdev_type_of(save->daemon->bus, mdev);
+	struct text text;
+
+	/* What is built in is there from the start. */
+	if (!type)
+		return 0;
+	text_begin(&text, "mgmtdev add");
+	text_word(&text, mdev->name);
+	text_word(&text, "type");
+	text_word(&text, type->name);
+	text_attrs(&text, vdpa_mgmtdev_add_attrs(save->daemon->bus, mdev));
+	text_end(&text, save);
+	return save->failed;
+}
+
 /* Also those that the bus made itself: it makes none where there are some. */
 static int save_worker(struct vdpa_worker *worker, void *arg)
 {
@@ -170,6 +188,7 @@ json_t *save_commands(struct daemon *daemon)
 	if (!save.lines)
 		return NULL;
 	vdpa_worker_each(daemon->bus, save_worker, &save);
+	vdpa_mgmtdev_each(daemon->bus, save_mgmtdev, &save);
 	vdpa_dev_each(daemon->bus, save_device, &save);
 	vdpa_driver_each(daemon->bus, save_defaults, &save);
 	if (save.failed) {

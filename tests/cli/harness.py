@@ -25,6 +25,7 @@ BUILD = os.environ["UVDPA_BUILD"]
 UVDPAD = os.path.join(BUILD, "src/daemon/uvdpad")
 UVDPA = os.path.join(BUILD, "src/cli/uvdpa")
 VOID = os.path.join(BUILD, "tests/cli/void_class.so")
+HUB = os.path.join(BUILD, "tests/cli/void_type.so")
 TIMEOUT = 60
 
 

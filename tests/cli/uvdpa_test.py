@@ -13,7 +13,7 @@ import subprocess
 import sys
 import threading
 
-from harness import (BUILD, Failed, Scratch, Skip, TIMEOUT, UVDPA, UVDPAD, VOID, check, contains, equal,
+from harness import (BUILD, Failed, HUB, Scratch, Skip, TIMEOUT, UVDPA, UVDPAD, VOID, check, contains, equal,
                      main, mounts_under)
 
 ADD = ("dev", "add", "name", "v0", "mgmtdev", "void")
@@ -266,6 +266,98 @@ def terminal(scratch):
     d.cli(*ADD, "text", "a\u009b2Jb \u00e4")
     out = d.cli("dev", "show")
     contains(out, "a\\x9b2Jb \u00e4")
+    d.stop()
+
+
+# ---- management devices that are made by command
+
+HUB0 = ("mgmtdev", "add", "hub0", "type", "hub")
+
+
+def mgmtdevs(scratch):
+    """Add, show, set, save, the order of the end, and a crash."""
+    d = scratch.daemon("--load", HUB)
+    equal(d.json("mgmtdev", "show", "hub")["type"]["hub"]["attributes"][0],
+          {"name": "ports", "type": "uint", "help": "shown as it is (8)", "min": 1, "max": 64, "live": True})
+    contains(d.cli("mgmtdev", "show"), "type hub:\n  help makes devices that do nothing\n  attributes:\n    ports ")
+    scratch.write("a file", "")
+    rpc = d.rpc()
+    rpc.call("monitor")
+    plain = subprocess.Popen([UVDPA, "monitor"], stdout=subprocess.PIPE, text=True, env=d.env)
+    contains(plain.stdout.readline(), "ready")
+    equal(d.cli(*HUB0, "ports", 4, "file", "a file"), "")
+    equal(rpc.receive()["params"], {"event": "mgmtdev-add", "mgmtdev": "hub0", "text": "hub"})
+    contains(plain.stdout.readline(), " hub0 mgmtdev-add hub\n")
+    d.cli("dev", "add", "name", "v0", "mgmtdev", "hub0")
+    d.cli("dev", "add", "name", "v1", "mgmtdev", "hub0")
+    d.cli("mgmtdev", "set", "hub0", "ports", 5)
+    shown = d.json("mgmtdev", "show", "hub0")
+    equal(list(shown), ["mgmtdev"])
+    shown = shown["mgmtdev"]["hub0"]
+    equal((shown["type"], shown["devices"], shown["device"]), ("hub", 2, {"ports": 5, "passed": True}))
+    check("type" not in d.json("mgmtdev", "show", "void")["mgmtdev"]["void"], "void has a type")
+
+    equal(d.refused(*HUB0), "there is a management device 'hub0' already")
+    equal(d.refused("mgmtdev", "add", "x", "type", "nope"),
+          "no type 'nope' of management devices: there are 'hub'")
+    contains(d.refused("mgmtdev", "add", "x", "type", "hub", "port", 1), "did you mean 'ports'?")
+    equal(d.refused("mgmtdev", "set", "hub0", "file", "x"),
+          "'file' cannot be changed later; what can: 'ports'")
+    equal(d.refused("mgmtdev", "del", "hub0"), "'hub0' has 2 devices: remove them first")
+    contains(d.refused("mgmtdev", "del", "void"), "'void' is built in")
+    equal(d.refused("mgmtdev", "del", "x"), "no management device 'x': there are 'blk', 'void', 'hub0'")
+    equal(d.refused("mgmtdev", "show", "x"), "no management device 'x'")
+    contains(d.refused("mgmtdev", "add", "x", status=2), "'type' is missing")
+
+    text = d.cli("save")
+    lines = text.splitlines()
+    equal([line for line in lines if line.startswith(("mgmtdev", "dev"))],
+          [f'mgmtdev add hub0 type hub ports 5 file "{scratch.path("a file")}"',
+           "dev add name v0 mgmtdev hub0", "dev add name v1 mgmtdev hub0"])
+    conf = scratch.write("uvdpa.conf", text)
+    equal(d.kill(), -signal.SIGKILL)
+    plain.wait(TIMEOUT)
+    plain.stdout.close()
+    rpc.close()
+    d = scratch.daemon("--load", HUB, "--config", conf)
+    equal(d.cli("save"), text)
+    equal(d.json("mgmtdev", "show", "hub0")["mgmtdev"]["hub0"]["device"], {"ports": 5, "passed": False})
+    d.cli("dev", "del", "v1")
+    d.cli("dev", "del", "v0")
+    rpc = d.rpc()
+    rpc.call("monitor")
+    d.cli("mgmtdev", "del", "hub0")
+    equal(rpc.receive()["params"], {"event": "mgmtdev-del", "mgmtdev": "hub0"})
+    rpc.close()
+    contains(d.refused("dev", "add", "name", "v0", "mgmtdev", "hub0"), "no management device 'hub0'")
+    # The end, with devices on one, and without.
+    d.cli(*HUB0)
+    d.cli("mgmtdev", "add", "hub1", "type", "hub")
+    d.cli("dev", "add", "name", "v0", "mgmtdev", "hub1")
+    d.stop()
+    equal(scratch.listing(), [])
+
+
+def mgmtdevs_late(scratch):
+    """One that hangs misses its deadline, and is undone when it comes."""
+    fifo = scratch.path("fifo")
+    os.mkfifo(fifo)
+    d = scratch.daemon("--load", HUB, "--timeout", "1")
+    rpc = d.rpc()
+    rpc.call("monitor")
+    equal(d.refused(*HUB0, "hang", fifo), "'hub0' is still busy with 'add' after 1 s")
+    equal(rpc.receive()["params"], {"event": "stuck", "mgmtdev": "hub0", "text": "add"})
+    equal(d.refused(*HUB0), "there is a management device 'hub0' already")
+    equal(list(d.json("mgmtdev", "show")["mgmtdev"]), ["blk", "void"])
+    # Whether it comes before the end of the first or after: it is refused when that is gone.
+    other = d.rpc()
+    other.send('{"jsonrpc": "2.0", "id": 1, "method": "mgmtdev.del", "params": {"name": "hub0"}}\n')
+    os.close(os.open(fifo, os.O_WRONLY))
+    contains(other.receive()["error"]["message"], "'hub0'")
+    other.close()
+    d.cli(*HUB0)
+    equal(rpc.receive()["params"], {"event": "mgmtdev-add", "mgmtdev": "hub0", "text": "hub"})
+    rpc.close()
     d.stop()
 
 
@@ -680,7 +772,7 @@ def many_clients(scratch):
 
 def completion(scratch):
     """What the tab key offers."""
-    d = scratch.daemon()
+    d = scratch.daemon("--load", HUB)
     d.cli(*ADD)
 
     def offers(*words):
@@ -694,6 +786,10 @@ def completion(scratch):
     contains(offers("dev", "add", "name", "x", "mgmtdev"), "void")
     contains(offers("dev", "add", "name", "x", "mgmtdev", "void"), "size")
     equal(offers("dev", "add", "name", "x", "mgmtdev", "void", "mode"), ["fast", "safe"])
+    equal(offers("mgmtdev"), ["show", "add", "set", "del"])
+    equal(offers("mgmtdev", "add", "x", "type"), ["hub"])
+    equal(offers("mgmtdev", "add", "x", "type", "hub"), ["ports", "file", "hang"])
+    contains(offers("mgmtdev", "del"), "blk")
     script = os.path.join(os.path.dirname(os.path.realpath(__file__)),
                           "../../packaging/completion/uvdpa")
     done = subprocess.run(
@@ -750,4 +846,4 @@ if __name__ == "__main__":
     main({case.__name__: case for case in (
         columns, devices, errors, journal, records, mounts, mounts_unprivileged, help_texts, no_daemon, workers, batch, files, terminal, monitor, top, save,
         startup, startup_interrupted, stopping, one_daemon, crash, unprivileged, other_users, deadlines, spinner,
-        slow_clients, many_clients, completion, idle)})
+        slow_clients, many_clients, mgmtdevs, mgmtdevs_late, completion, idle)})
