@@ -305,7 +305,9 @@ def mgmtdevs(scratch):
           "'file' cannot be changed later; what can: 'ports'")
     equal(d.refused("mgmtdev", "del", "hub0"), "'hub0' has 2 devices: remove them first")
     contains(d.refused("mgmtdev", "del", "void"), "'void' is built in")
-    equal(d.refused("mgmtdev", "del", "x"), "no management device 'x': there are 'blk', 'void', 'hub0'")
+    names = ", ".join(f"'{name}'" for name in d.json("mgmtdev", "show")["mgmtdev"])
+    contains(names, "'void', 'hub0'")
+    equal(d.refused("mgmtdev", "del", "x"), f"no management device 'x': there are {names}")
     equal(d.refused("mgmtdev", "show", "x"), "no management device 'x'")
     contains(d.refused("mgmtdev", "add", "x", status=2), "'type' is missing")
 
@@ -348,7 +350,7 @@ def mgmtdevs_late(scratch):
     equal(d.refused(*HUB0, "hang", fifo), "'hub0' is still busy with 'add' after 1 s")
     equal(rpc.receive()["params"], {"event": "stuck", "mgmtdev": "hub0", "text": "add"})
     equal(d.refused(*HUB0), "there is a management device 'hub0' already")
-    equal(list(d.json("mgmtdev", "show")["mgmtdev"]), ["blk", "void"])
+    check("hub0" not in d.json("mgmtdev", "show")["mgmtdev"], "it is there")
     # Whether it comes before the end of the first or after: it is refused when that is gone.
     other = d.rpc()
     other.send('{"jsonrpc": "2.0", "id": 1, "method": "mgmtdev.del", "params": {"name": "hub0"}}\n')
