@@ -343,8 +343,10 @@ static void run_requests(struct rig *rig)
 	assert_int_equal(rig_stats(rig, 0).requests, 5 * 32);
 	assert_int_equal(rig_stats(rig, 0).bytes_out, 5 * 32 * 16);
 	assert_int_equal(rig_stats(rig, 0).bytes_in, 5 * 32 * 16);
-	assert_true(rig_stats(rig, 0).kicks >= 1);
 	assert_true(test_dev->flushes >= 20);
+	/* A worker that has not fallen asleep in between needs none. */
+	while (!rig_stats(rig, 0).kicks)
+		expect_echo(rig, 0);
 }
 
 static void test_soft_requests(void **state)
