@@ -76,6 +76,11 @@ bool vdpa_attrs_bool(const struct vdpa_attrs *attrs, const char *key, bool def);
 uint64_t vdpa_attrs_u64(const struct vdpa_attrs *attrs, const char *key, uint64_t def);
 /** @return the descriptor that came with the value, now the caller's; -1 when there is none */
 int vdpa_attrs_take_fd(struct vdpa_attrs *attrs, const char *key);
+/** Duplicate each descriptor that is there, so that it outlives its taking.  The bus does, before a
+ * device is added or bound.  @return 0, -EMFILE */
+int vdpa_attrs_keep_fds(struct vdpa_attrs *attrs, struct vdpa_extack *ack);
+/** @return the duplicate of the descriptor of entry i, borrowed; -1 when there is none */
+int vdpa_attrs_kept_fd(const struct vdpa_attrs *attrs, size_t i);
 
 /** "64M" to 67108864.  @return 0, -EINVAL, -ERANGE */
 int vdpa_parse_size(const char *text, uint64_t *ret);

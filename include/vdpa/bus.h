@@ -57,6 +57,9 @@ int vdpa_bus_alloc(const struct vdpa_bus_config *cfg, struct vdpa_bus **ret,
  * @return 0, or -ETIMEDOUT when a thread still hangs in some op and was left behind
  */
 int vdpa_bus_free(struct vdpa_bus *bus);
+/** From now on the records in the run directory outlive their devices: another process is about to
+ * go on with them.  Control thread. */
+void vdpa_bus_keep_records(struct vdpa_bus *bus);
 
 /** Readable when vdpa_bus_dispatch() has something to do.  Borrowed. */
 int vdpa_bus_fd(const struct vdpa_bus *bus);

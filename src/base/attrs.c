@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -16,6 +17,7 @@ struct attr {
 	char *key;
 	char *value;
 	int fd;
+	int kept;    /* a duplicate of fd, whoever takes that */
 	bool parsed; /* num is value, as the table's type reads it */
 	uint64_t num;
 };
@@ -40,6 +42,7 @@ VDPA_API void vdpa_attrs_free(struct vdpa_attrs *attrs)
 		free(attrs->list[i].key);
 		free(attrs->list[i].value);
 		fd_closep(&attrs->list[i].fd);
+		fd_closep(&attrs->list[i].kept);
 	}
 	free(attrs->list);
 	free(attrs);
@@ -72,7 +75,7 @@ static int attrs_grow(struct vdpa_attrs *attrs)
 VDPA_API int vdpa_attrs_add(struct vdpa_attrs *attrs, const char *key, const char *value, int *fd,
 			    struct vdpa_extack *ack)
 {
-	struct attr attr = {.fd = -1};
+	struct attr attr = {.fd = -1, .kept = -1};
 
 	if (attr_find(attrs, key))
 		return vdpa_extack_set(ack, -EEXIST, "attribute '%.64s' is given twice", key);
@@ -541,4 +544,24 @@ VDPA_API int vdpa_attrs_take_fd(struct vdpa_attrs *attrs, const char *key)
 	struct attr *attr = attr_find(attrs, key);
 
 	return attr ? fd_take(&attr->fd) : -1;
+}
+
+VDPA_API int vdpa_attrs_keep_fds(struct vdpa_attrs *attrs, struct vdpa_extack *ack)
+{
+	for (size_t i = 0; i < vdpa_attrs_num(attrs); i++) {
+		struct attr *attr = &attrs->list[i];
+
+		if (attr->fd < 0 || attr->kept >= 0)
+			continue;
+		attr->kept = fcntl(attr->fd, F_DUPFD_CLOEXEC, 0);
+		if (attr->kept < 0)
+			return vdpa_extack_set(ack, -errno, "no descriptor left for '%s'",
+					       attr->key);
+	}
+	return 0;
+}
+
+VDPA_API int vdpa_attrs_kept_fd(const struct vdpa_attrs *attrs, size_t i)
+{
+	return i < vdpa_attrs_num(attrs) ? attrs->list[i].kept : -1;
 }

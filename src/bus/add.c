@@ -44,6 +44,9 @@ static bool add_finish(struct verb *v)
 	else if (!v->err && v->answered)
 		v->err = -ETIMEDOUT;
 	if (v->err) {
+		/* Before anybody hears of it: a file may be locked as long as it is open. */
+		vdpa_attrs_free(v->attrs);
+		v->attrs = NULL;
 		device_unlink(priv);
 		return true;
 	}
@@ -74,6 +77,8 @@ static int add_check(struct verb *v, const char *mgmtdev, struct mgmtdev_entry *
 	if (!v->attrs)
 		return -ENOMEM;
 	err = vdpa_attrs_check(v->attrs, entry->mdev->attrs, vdpa_dev_common_attrs, false, &v->ack);
+	if (!err)
+		err = vdpa_attrs_keep_fds(v->attrs, &v->ack);
 	v->mask = vdpa_attrs_u64(v->attrs, "features", UINT64_MAX);
 	*ret = entry;
 	return err;

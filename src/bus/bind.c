@@ -171,6 +171,8 @@ static int bind_prepare(struct verb *v)
 	}
 	if (!err)
 		err = vdpa_attrs_check(v->attrs, v->driver->driver->attrs, NULL, false, &v->ack);
+	if (!err)
+		err = vdpa_attrs_keep_fds(v->attrs, &v->ack);
 	if (err)
 		v->driver = NULL;
 	else

@@ -191,6 +191,11 @@ VDPA_API int vdpa_bus_free(struct vdpa_bus *bus)
 	return err;
 }
 
+VDPA_API void vdpa_bus_keep_records(struct vdpa_bus *bus)
+{
+	bus->keep_records = true;
+}
+
 VDPA_API int vdpa_bus_fd(const struct vdpa_bus *bus)
 {
 	return loop_fd(bus->loop);

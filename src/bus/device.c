@@ -67,6 +67,9 @@ static void device_freed(struct bus_node *node)
 	if (priv->driver)
 		priv->driver->users--;
 	device_rmdir(priv);
+	/* With the descriptors in it, before anybody hears that the device is gone. */
+	vdpa_attrs_free(priv->add_attrs);
+	priv->add_attrs = NULL;
 }
 
 static void device_release(struct bus_node *node)
@@ -218,7 +221,8 @@ void device_unlink(struct vdpa_device_priv *priv)
 	TAILQ_REMOVE(&priv->bus->devices, priv, entry);
 	if (priv->node.present) {
 		bus_event(priv, VDPA_EVENT_DEV_DEL, NULL);
-		record_remove(priv);
+		if (!priv->bus->keep_records)
+			record_remove(priv);
 	}
 	atomic_store(&priv->going, true);
 	node_unlink(&priv->node);

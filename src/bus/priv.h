@@ -141,6 +141,7 @@ struct vdpa_bus {
 	uint32_t poll_us;
 
 	bool closing;
+	bool keep_records;
 	unsigned int live; /* nodes that are not freed yet */
 	void (*event_cb)(void *arg, const struct vdpa_event *event);
 	void *event_arg;

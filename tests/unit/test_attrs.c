@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include <errno.h>
 #include <fcntl.h>
+#include <sys/resource.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -214,6 +215,36 @@ static void test_attrs_descriptors_move(void **state)
 	assert_int_equal(close(kept), 0);
 }
 
+static void test_attrs_descriptors_are_kept(void **state)
+{
+	struct vdpa_attrs *attrs = vdpa_attrs_alloc();
+	int fd = open("/dev/null", O_RDONLY | O_CLOEXEC), kept;
+	struct rlimit limit, none;
+	struct vdpa_extack ack = {0};
+
+	assert_int_equal(vdpa_attrs_add(attrs, "size", "1M", NULL, NULL), 0);
+	assert_int_equal(vdpa_attrs_add(attrs, "file", "/dev/null", &fd, NULL), 0);
+	assert_int_equal(vdpa_attrs_kept_fd(attrs, 1), -1);
+	getrlimit(RLIMIT_NOFILE, &limit);
+	none = limit;
+	none.rlim_cur = 0;
+	setrlimit(RLIMIT_NOFILE, &none);
+	assert_int_equal(vdpa_attrs_keep_fds(attrs, &ack), -EINVAL);
+	setrlimit(RLIMIT_NOFILE, &limit);
+	assert_string_equal(ack.msg, "no descriptor left for 'file'");
+	assert_int_equal(vdpa_attrs_keep_fds(attrs, NULL), 0);
+	kept = vdpa_attrs_kept_fd(attrs, 1);
+	assert_true(fcntl(kept, F_GETFD) & FD_CLOEXEC);
+	assert_int_equal(vdpa_attrs_keep_fds(attrs, NULL), 0);
+	assert_int_equal(vdpa_attrs_kept_fd(attrs, 1), kept);
+	assert_int_equal(vdpa_attrs_kept_fd(attrs, 0), -1);
+	assert_int_equal(vdpa_attrs_kept_fd(attrs, 2), -1);
+	assert_int_equal(close(vdpa_attrs_take_fd(attrs, "file")), 0);
+	assert_int_equal(fcntl(kept, F_GETFD) & FD_CLOEXEC, FD_CLOEXEC);
+	vdpa_attrs_free(attrs);
+	assert_int_equal(fcntl(kept, F_GETFD), -1);
+}
+
 static void test_attrs_defaults(void **state)
 {
 	struct vdpa_attrs *attrs = vdpa_attrs_alloc();
@@ -322,6 +353,7 @@ int main(void)
 		cmocka_unit_test(test_attrs_refuses_a_key_twice),
 		cmocka_unit_test(test_attrs_number_is_bounded),
 		cmocka_unit_test(test_attrs_descriptors_move),
+		cmocka_unit_test(test_attrs_descriptors_are_kept),
 		cmocka_unit_test(test_attrs_defaults),
 		cmocka_unit_test(test_attrs_survive_no_memory),
 		cmocka_unit_test(test_attrs_parse_size),
