@@ -117,6 +117,9 @@ void vhu_session_end(struct vhu_session *s)
 		return;
 	vu_msg_clear(&s->msg);
 	vhu_channel_close(s);
+	/* What is in the log is done by the next session: it need not end here, still less fail. */
+	if (s->inflight.mem)
+		vhu_rings_leave(s);
 	vhu_device_down(s);
 	vhu_rings_forget(s);
 	vhu_memory_forget(s);

@@ -137,6 +137,15 @@ void vhu_rings_stop(struct vhu_session *s)
 		stop_ring(s, &s->rings[i]);
 }
 
+void vhu_rings_leave(struct vhu_session *s)
+{
+	for (uint16_t i = 0; i < s->num_rings; i++) {
+		if (s->rings[i].running)
+			count_running(s, false);
+		s->rings[i].running = false;
+	}
+}
+
 /* Hands a duplicate of a descriptor to the device. */
 static int give_fd(struct vhu_session *s, struct vhu_ring *r, int fd,
 		   int (*give)(struct vdpa_device *vdev, uint16_t idx, int *fd))
