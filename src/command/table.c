@@ -107,5 +107,9 @@ const struct command command_table[] = {
 	 COMMAND_SESSION,
 	 "print the commands that make the present state again"},
 	{{"stop"}, {{NULL}}, COMMAND_SESSION, "detach everything and end the daemon"},
+	{{"restart"},
+	 {{NULL}},
+	 COMMAND_SESSION,
+	 "execute the daemon anew, with the state that it has now"},
 	{{NULL}, {{NULL}}, 0, NULL},
 };

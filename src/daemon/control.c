@@ -192,9 +192,22 @@ static void request_monitor(struct call *call)
 		request->client->monitor = true;
 }
 
+static int request_hand_over(struct call *call, json_t **id)
+{
+	struct request *request = container_of(call, struct request, call);
+	struct client *client = request->client;
+
+	*id = json_incref(request->id);
+	if (!client)
+		return -1;
+	client_write(client);
+	return fcntl(client->watch.fd, F_DUPFD_CLOEXEC, 0);
+}
+
 static const struct call_ops request_ops = {
 	.done = request_done,
 	.monitor = request_monitor,
+	.hand_over = request_hand_over,
 };
 
 static void client_run(struct client *client, struct rpc_request *rpc, int *fds, size_t nfds)
@@ -500,6 +513,18 @@ void control_free(struct control *control)
 size_t control_num_clients(const struct control *control)
 {
 	return control->nclients;
+}
+
+unsigned int control_num_calls(const struct control *control)
+{
+	const struct client *client;
+	unsigned int num = 0;
+
+	if (!control)
+		return 0;
+	LIST_FOREACH (client, &control->clients, entry)
+		num += client->calls;
+	return num;
 }
 
 void control_notify(struct control *control, const char *method, json_t *params)

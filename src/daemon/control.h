@@ -37,6 +37,13 @@ struct call_ops {
 	void (*done)(struct call *call, int err, const struct vdpa_extack *ack, json_t *result);
 	/* Send events to this caller from now on.  NULL: it has no use for them. */
 	void (*monitor)(struct call *call);
+	/*
+	 * For another process that will answer: a duplicate of the connection (-1 when the caller
+	 * has left) and the id of the request (taken over by the receiver, NULL: no answer is
+	 * wanted).  What was to be sent before is sent as far as it goes.  done() still follows,
+	 * should this process be the one after all.  NULL: nobody waits outside.
+	 */
+	int (*hand_over)(struct call *call, json_t **id);
 };
 
 struct call {
@@ -64,6 +71,8 @@ int control_listen(struct control *control, int *fd);
 /* A client that is connected already.  fd: taken on success. */
 int control_add_client(struct control *control, int *fd);
 size_t control_num_clients(const struct control *control);
+/* Requests under way, of all clients.  NULL is allowed. */
+unsigned int control_num_calls(const struct control *control);
 
 /* Tell those who monitor: a notification with this method.  params: borrowed. */
 void control_notify(struct control *control, const char *method, json_t *params);

@@ -17,6 +17,8 @@
 #include "loop/loop.h"
 #include "vdpa/bus.h"
 
+struct restart;
+
 struct plugin {
 	void *handle;
 	STAILQ_ENTRY(plugin) entry;
@@ -38,6 +40,10 @@ struct daemon {
 	unsigned int to_free;   /* devices whose removal is under way */
 	bool stopped;           /* the bus is empty: the main loop ends */
 	struct call *stop_call; /* whoever said `stop`, first */
+
+	char program[PATH_MAX]; /* what runs, as it was called when it began */
+	char **argv;
+	struct restart *restart; /* not NULL: at the end, execute it anew */
 };
 
 /* ---- methods.c: one function for each command of the table */
@@ -50,8 +56,12 @@ bool methods_known(const char *method);
 
 /* ---- save.c */
 
-/* The commands that make the present state again: an array of strings, NULL: out of memory. */
-json_t *save_commands(struct daemon *daemon);
+/*
+ * The commands that make the present state again: an array of strings, NULL: out of memory.
+ * fds: where to put the descriptors that came with them (borrowed: the attributes' own), an array
+ * of objects by the attribute's name, one for each command; NULL: not wanted.
+ */
+json_t *save_commands(struct daemon *daemon, json_t **fds);
 
 /* ---- startup.c */
 
@@ -61,6 +71,9 @@ json_t *save_commands(struct daemon *daemon);
  * it waits.
  */
 unsigned int startup_run(struct daemon *daemon, const char *path, bool carry_on);
+/* Run one command in the same way; fds: descriptors by the attribute's name, consumed, or NULL. */
+int startup_line(struct daemon *daemon, const char *text, const json_t *fds,
+		 struct vdpa_extack *ack);
 
 /* ---- stop.c */
 

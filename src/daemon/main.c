@@ -16,6 +16,7 @@
 #include "daemon/json_info.h"
 #include "daemon/notify.h"
 #include "daemon/options.h"
+#include "daemon/restart.h"
 #include "vdpa/soft.h"
 
 static void bus_ready(struct loop_watch *watch, uint32_t events)
@@ -32,6 +33,7 @@ static void signal_ready(struct loop_watch *watch, uint32_t events)
 
 	if (read(watch->fd, &info, sizeof(info)) != sizeof(info))
 		return;
+	restart_cancel(daemon, "a signal came");
 	log_line(&daemon->log, VDPA_LOG_INFO, NULL, "%s: detaching everything%s",
 		 strsignal((int)info.ssi_signo), daemon->stopping ? ", by force" : "");
 	stop_begin(daemon);
@@ -145,7 +147,8 @@ static int start_control(struct daemon *daemon, const struct options *options,
 	return err;
 }
 
-static int start(struct daemon *daemon, const struct options *options, struct vdpa_extack *ack)
+static int open_rundir(struct daemon *daemon, const struct options *options,
+		       struct vdpa_extack *ack)
 {
 	char path[PATH_MAX];
 	unsigned int num;
@@ -161,31 +164,51 @@ static int start(struct daemon *daemon, const struct options *options, struct vd
 		log_line(&daemon->log, VDPA_LOG_INFO, NULL,
 			 "removed %u things that a dead uvdpad had left in '%s'", num,
 			 daemon->rundir.path);
-	err = loop_alloc(&daemon->loop);
+	return 0;
+}
+
+static int start(struct daemon *daemon, const struct options *options, struct restart *restart,
+		 struct vdpa_extack *ack)
+{
+	int err = 0;
+
+	if (restart)
+		restart_take_rundir(restart, &daemon->rundir);
+	else
+		err = open_rundir(daemon, options, ack);
+	if (!err)
+		err = loop_alloc(&daemon->loop);
 	if (!err)
 		err = watch_signals(daemon);
 	return err ? err : start_bus(daemon, options, ack);
 }
 
 /* Runs until everything is detached. */
-static int run(struct daemon *daemon, const struct options *options)
+static int run(struct daemon *daemon, const struct options *options, struct restart *restart)
 {
-	struct vdpa_extack ack = {0};
-	int err;
+	struct vdpa_extack ack = {0}, why = {0};
+	int err, failed = 0;
 
-	if (options->config && startup_run(daemon, options->config, options->keep_going) &&
-	    !options->keep_going)
+	/* A guest that waits for its disk is not made to wait for the one whose file is gone. */
+	if (restart)
+		failed = restart_run(restart, daemon, &why);
+	else if (options->config && startup_run(daemon, options->config, options->keep_going) &&
+		 !options->keep_going)
 		return 1;
 	/* A signal may have come meanwhile. */
 	err = daemon->stopping ? 0 : start_control(daemon, options, &ack);
 	if (err) {
 		log_line(&daemon->log, VDPA_LOG_ERROR, NULL, "%s", vdpa_extack_text(&ack, err));
+		if (restart)
+			restart_end(restart, NULL, err, &ack);
 		return 1;
 	}
 	if (!daemon->stopping) {
 		log_line(&daemon->log, VDPA_LOG_INFO, NULL, "ready in '%s'", daemon->rundir.path);
 		notify_manager("READY=1");
 	}
+	if (restart)
+		restart_end(restart, daemon->control, failed, &why);
 	while (!daemon->stopped)
 		loop_dispatch(daemon->loop, -1);
 	return 0;
@@ -207,6 +230,8 @@ static int finish(struct daemon *daemon)
 			 "a device still hangs: it ends with the process");
 	else
 		plugin_unload_all(daemon);
+	if (daemon->restart)
+		restart_exec(daemon);
 	rundir_close(&daemon->rundir);
 	if (daemon->stop_call)
 		daemon->stop_call->ops->done(daemon->stop_call, 0, NULL, json_object());
@@ -222,7 +247,8 @@ static int finish(struct daemon *daemon)
 int main(int argc, char **argv)
 {
 	struct vdpa_extack ack = {0};
-	struct daemon daemon = {.rundir = RUNDIR_INIT, .signals = {.fd = -1}};
+	struct daemon daemon = {.rundir = RUNDIR_INIT, .signals = {.fd = -1}, .argv = argv};
+	struct restart *restart;
 	struct options options;
 	int status, err;
 
@@ -232,12 +258,18 @@ int main(int argc, char **argv)
 	STAILQ_INIT(&daemon.plugins);
 	log_init(&daemon.log, options.log_level);
 	umask(022);
-	err = start(&daemon, &options, &ack);
+	/* Now, since later another program may be there, and that is the one to restart with. */
+	if (readlink("/proc/self/exe", daemon.program, sizeof(daemon.program) - 1) < 0)
+		daemon.program[0] = '\0';
+	restart = restart_adopt();
+	err = start(&daemon, &options, restart, &ack);
 	if (err) {
 		log_line(&daemon.log, VDPA_LOG_ERROR, NULL, "%s", vdpa_extack_text(&ack, err));
+		if (restart)
+			restart_end(restart, NULL, err, &ack);
 		status = 1;
 	} else {
-		status = run(&daemon, &options);
+		status = run(&daemon, &options, restart);
 	}
 	err = finish(&daemon);
 	/* A thread that hangs may still use what exit() would take down. */

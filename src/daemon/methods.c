@@ -8,6 +8,7 @@
 #include "base/defs.h"
 #include "daemon/daemon.h"
 #include "daemon/json_info.h"
+#include "daemon/restart.h"
 
 /* One command under way. */
 struct op {
@@ -612,7 +613,7 @@ static void monitor(struct op *op)
 
 static void save(struct op *op)
 {
-	json_t *commands = save_commands(op->daemon);
+	json_t *commands = save_commands(op->daemon, NULL);
 
 	op_end(op, commands ? 0 : -ENOMEM, NULL,
 	       commands ? json_pack("{s:o}", "commands", commands) : NULL);
@@ -626,6 +627,18 @@ static void stop(struct op *op)
 	daemon->stop_call = op->call;
 	free(op);
 	stop_begin(daemon);
+}
+
+/* The reply is the next process's. */
+static void restart(struct op *op)
+{
+	struct vdpa_extack ack = {0};
+	int err = restart_begin(op->daemon, op->call, &ack);
+
+	if (err)
+		op_return(op, err, &ack);
+	else
+		free(op);
 }
 
 /* ---- dispatch */
@@ -656,6 +669,7 @@ static const struct method {
 	{"monitor", monitor},
 	{"save", save},
 	{"stop", stop},
+	{"restart", restart},
 };
 
 static const struct method *find_method(const char *name)

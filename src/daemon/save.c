@@ -11,6 +11,7 @@
 struct save {
 	struct daemon *daemon;
 	json_t *lines;
+	json_t *fds;
 	bool failed;
 };
 
@@ -19,11 +20,12 @@ struct text {
 	char *text;
 	size_t len;
 	FILE *file;
+	json_t *fds; /* that go with it */
 };
 
 static void text_begin(struct text *text, const char *words)
 {
-	*text = (struct text){0};
+	*text = (struct text){.fds = json_object()};
 	text->file = open_memstream(&text->text, &text->len);
 	if (text->file)
 		fputs(words, text->file);
@@ -42,9 +44,14 @@ static void text_word(struct text *text, const char *word)
 
 static void text_attrs(struct text *text, const struct vdpa_attrs *attrs)
 {
+	int fd;
+
 	for (size_t i = 0; i < vdpa_attrs_num(attrs); i++) {
 		text_word(text, vdpa_attrs_key(attrs, i));
 		text_word(text, vdpa_attrs_value(attrs, i));
+		fd = vdpa_attrs_kept_fd(attrs, i);
+		if (fd >= 0)
+			json_object_set_new(text->fds, vdpa_attrs_key(attrs, i), json_integer(fd));
 	}
 }
 
@@ -52,7 +59,8 @@ static void text_end(struct text *text, struct save *save)
 {
 	bool good = text->file && !fclose(text->file);
 
-	if (!good || json_array_append_new(save->lines, json_text(text->text)))
+	if (!good || json_array_append_new(save->lines, json_text(text->text)) ||
+	    json_array_append_new(save->fds, text->fds))
 		save->failed = true;
 	free(text->text);
 }
@@ -181,19 +189,23 @@ static int save_defaults(const struct vdpa_driver *driver, void *arg)
 	return save->failed;
 }
 
-json_t *save_commands(struct daemon *daemon)
+json_t *save_commands(struct daemon *daemon, json_t **fds)
 {
-	struct save save = {.daemon = daemon, .lines = json_array()};
+	struct save save = {.daemon = daemon, .lines = json_array(), .fds = json_array()};
 
-	if (!save.lines)
-		return NULL;
 	vdpa_worker_each(daemon->bus, save_worker, &save);
 	vdpa_mgmtdev_each(daemon->bus, save_mgmtdev, &save);
 	vdpa_dev_each(daemon->bus, save_device, &save);
 	vdpa_driver_each(daemon->bus, save_defaults, &save);
+	if (save.failed || !fds) {
+		json_decref(save.fds);
+		save.fds = NULL;
+	}
 	if (save.failed) {
 		json_decref(save.lines);
 		return NULL;
 	}
+	if (fds)
+		*fds = save.fds;
 	return save.lines;
 }

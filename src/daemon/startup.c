@@ -35,7 +35,7 @@ static const struct call_ops startup_ops = {.done = startup_done};
 
 /* Runs a command to its end, or until a signal ends the daemon. */
 static int run_command(struct daemon *daemon, const struct command *cmd, const json_t *params,
-		       struct vdpa_extack *ack)
+		       int *fds, size_t nfds, struct vdpa_extack *ack)
 {
 	struct startup *startup = calloc(1, sizeof(*startup));
 	int err;
@@ -43,7 +43,7 @@ static int run_command(struct daemon *daemon, const struct command *cmd, const j
 	if (!startup)
 		return -ENOMEM;
 	startup->call = (struct call){.ops = &startup_ops, .trusted = true};
-	methods_run(daemon, cmd, params, NULL, 0, &startup->call);
+	methods_run(daemon, cmd, params, fds, nfds, &startup->call);
 	while (!startup->done && !daemon->stopped)
 		loop_dispatch(daemon->loop, -1);
 	if (!startup->done) {
@@ -57,7 +57,8 @@ static int run_command(struct daemon *daemon, const struct command *cmd, const j
 	return err;
 }
 
-static int run_line(struct daemon *daemon, const struct line *line, struct vdpa_extack *ack)
+static int run_line(struct daemon *daemon, const struct line *line, const json_t *indices, int *fds,
+		    size_t nfds, struct vdpa_extack *ack)
 {
 	const struct command *cmd;
 	json_t *params = NULL;
@@ -73,7 +74,9 @@ static int run_line(struct daemon *daemon, const struct line *line, struct vdpa_
 	err = command_parse(cmd, line->words + used, line->num - used, &params, ack);
 	if (err)
 		return err;
-	err = run_command(daemon, cmd, params, ack);
+	if (nfds)
+		json_object_set(params, "fds", (json_t *)indices);
+	err = run_command(daemon, cmd, params, fds, nfds, ack);
 	json_decref(params);
 	return err;
 }
@@ -95,7 +98,7 @@ unsigned int startup_run(struct daemon *daemon, const char *path, bool carry_on)
 		int err;
 
 		ret = line_read(&line, file, &ack);
-		err = ret > 0 ? run_line(daemon, &line, &ack) : ret;
+		err = ret > 0 ? run_line(daemon, &line, NULL, NULL, 0, &ack) : ret;
 		if (!err)
 			continue;
 		failures++;
@@ -105,4 +108,42 @@ unsigned int startup_run(struct daemon *daemon, const char *path, bool carry_on)
 	line_free(&line);
 	fclose(file);
 	return failures;
+}
+
+/* Descriptors by name, to an array of them and indices by name, as a request has them. */
+static size_t split_fds(const json_t *by_name, json_t *indices, int fds[CONTROL_FDS_MAX])
+{
+	const char *key;
+	size_t num = 0;
+	json_t *fd;
+
+	json_object_foreach((json_t *)by_name, key, fd)
+	{
+		if (num == CONTROL_FDS_MAX)
+			break;
+		json_object_set_new(indices, key, json_integer((json_int_t)num));
+		fds[num++] = (int)json_integer_value(fd);
+	}
+	return num;
+}
+
+int startup_line(struct daemon *daemon, const char *text, const json_t *fds,
+		 struct vdpa_extack *ack)
+{
+	FILE *file = fmemopen((char *)text, strlen(text), "r");
+	json_t *indices = json_object();
+	int passed[CONTROL_FDS_MAX];
+	size_t num = split_fds(fds, indices, passed);
+	struct line line = {0};
+	int err = file ? line_read(&line, file, ack) : -ENOMEM;
+
+	if (err > 0)
+		err = run_line(daemon, &line, indices, passed, num, ack);
+	while (num--)
+		fd_closep(&passed[num]);
+	line_free(&line);
+	json_decref(indices);
+	if (file)
+		fclose(file);
+	return err;
 }

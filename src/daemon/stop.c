@@ -46,7 +46,7 @@ void stop_begin(struct daemon *daemon)
 		return;
 	if (daemon->stopping)
 		daemon->forced = true;
-	else
+	else if (!daemon->restart)
 		notify_manager("STOPPING=1");
 	daemon->stopping = true;
 	remove_devices(daemon);

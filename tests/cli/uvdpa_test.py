@@ -477,6 +477,122 @@ def stopping(scratch):
         equal((os.path.exists(scratch.run_dir), mounts_under(scratch.dir)), (False, []))
 
 
+def restart(scratch):
+    """The same process goes on with the same state, the same files, and whoever asked."""
+    d = scratch.daemon("--workers", "2")
+    image = scratch.path("a.img")
+    for name, size in (("a.img", 12345), ("b.img", 54321)):
+        with open(scratch.path(name), "wb") as f:
+            f.truncate(size)
+    d.cli(*ADD, "file", "a.img", "size", "2M")
+    d.cli("dev", "add", "name", "v1", "mgmtdev", "void")
+    d.cli("worker", "add", "fast", "cpu", 0, "poll-us", 20)
+    d.cli("driver", "default", "block", "vhost-user")
+    d.cli("dev", "bind", "v0", "driver", "vhost-user", "mode", "660")
+    rpc = d.rpc()
+    sock = socket.socket(socket.AF_UNIX)
+    sock.bind(scratch.path("listener"))
+    sock.listen()
+    equal(rpc.call("dev.bind", (sock.fileno(),), name="v1", driver="vhost-user",
+                   attrs={"socket": scratch.path("listener")}, fds={"socket": 0})["result"], {})
+    sock.close()
+    # What the path names now is another file, and not the one that was given.
+    os.rename(scratch.path("b.img"), image)
+    before, text = state_of(d), d.cli("save")
+    for _ in range(2):
+        equal(rpc.call("restart")["result"], {})
+        contains(d.wait_ready(), "RELOADING=1\nMONOTONIC_USEC=")
+        equal(d.wait_ready(), "READY=1")
+        equal(rpc.call("save")["result"]["commands"], text.splitlines(), "the connection")
+    equal((state_of(d), d.cli("save")), (before, text))
+    device = d.json("dev", "show")["dev"]["v0"]["device"]
+    equal((device["passed"], device["file_size"]), (True, 12345))
+    with socket.socket(socket.AF_UNIX) as guest:
+        guest.connect(scratch.path("listener"))
+    check("dead uvdpad" not in d.log(), d.log())
+    out = d.cli("-batch", "-", stdin="restart\ndev show v1\n")
+    contains(out, "v1: type rng")
+    second = scratch.daemon(wait=False)
+    equal(second.wait(), 1)
+    contains(second.log(), f"another uvdpad (process {d.popen.pid}) serves")
+    rpc.close()
+    d.stop()
+    equal(scratch.listing(), [])
+
+
+def restart_record(scratch):
+    """What a driver has learned is there after a restart, and gone with the device."""
+    d = scratch.daemon()
+    d.cli(*ADD)
+    rpc = d.rpc()
+    rpc.call("monitor")
+    d.cli("dev", "set", "v0", "size", "8M")
+    while rpc.receive()["params"]["event"] != "config":
+        pass
+    rpc.close()
+    generation = d.json("dev", "config", "show", "v0")["config"]["v0"]["generation"]
+    d.cli("restart")
+    equal(d.json("dev", "config", "show", "v0")["config"]["v0"]["generation"], generation)
+    d.cli("dev", "del", "v0")
+    d.cli("restart")
+    equal(scratch.listing(), ["control.sock", "lock"])
+    d.stop()
+
+
+def restart_fails(scratch):
+    """A restart that cannot be, or not quite, says so; what can live does."""
+    scratch.copy_programs()
+    uvdpad = scratch.path("uvdpad")
+    d = scratch.daemon("--timeout", "3")
+    image = scratch.write("x.img", "x")
+    rpc = d.rpc()
+    equal(rpc.call("dev.add", name="v0", mgmtdev="void", attrs={"file": image})["result"], {})
+    d.cli("dev", "add", "name", "v1", "mgmtdev", "void")
+    # No program: nothing happens.
+    os.rename(uvdpad, uvdpad + ".away")
+    equal(d.refused("restart"), f"cannot execute '{uvdpad}': No such file or directory")
+    equal(rpc.call("driver.default", **{"class": "block", "driver": "none"})["result"], {})
+    # None that can be executed: the old one takes over.
+    with open(uvdpad, "wb") as f:
+        f.write(b"\x7fELF")
+        os.fchmod(f.fileno(), 0o755)
+    d.cli("restart")
+    contains(d.log(), f"cannot execute '{uvdpad}': Exec format error")
+    equal(list(d.json("dev", "show")["dev"]), ["v0", "v1"])
+    rpc.close()
+    d.stop()
+    # A file that is gone: the other device is there all the same.
+    os.replace(uvdpad + ".away", uvdpad)
+    d = scratch.daemon("--timeout", "3")
+    rpc = d.rpc()
+    equal(rpc.call("dev.add", name="v0", mgmtdev="void", attrs={"file": image})["result"], {})
+    d.cli("dev", "add", "name", "v1", "mgmtdev", "void")
+    os.unlink(image)
+    contains(d.refused("restart"), "restarted, but 1 of 2 commands failed: dev add name v0 mgmtdev void")
+    equal(list(d.json("dev", "show")["dev"]), ["v1"])
+    # While another command is under way.
+    fifo = scratch.path("fifo")
+    os.mkfifo(fifo)
+    rpc = d.rpc()
+    rpc.send(json.dumps({"jsonrpc": "2.0", "id": 7, "method": "dev.add", "params": {
+        "name": "v2", "mgmtdev": "void", "attrs": {"hang": fifo}}}) + "\n")
+    writer = os.open(fifo, os.O_WRONLY)
+    equal(d.refused("restart"), "other commands are under way: 1")
+    os.close(writer)
+    equal(rpc.receive()["result"], {})
+    # The next process waits for v2, when a signal ends it.
+    while d.wait_ready() != "READY=1":
+        pass
+    with subprocess.Popen([UVDPA, "restart"], env=d.env, stderr=subprocess.PIPE, text=True) as tool:
+        contains(d.wait_ready(), "RELOADING=1")
+        d.popen.terminate()
+        equal(tool.stderr.read(), "uvdpa: not restarted: a signal came\n")
+        equal(tool.wait(TIMEOUT), 1)
+    equal(d.wait(), 0, d.log())
+    rpc.close()
+    equal(scratch.listing(), [])
+
+
 def one_daemon(scratch):
     """A second daemon is refused, and does no harm to the first."""
     d = scratch.daemon()
@@ -847,5 +963,5 @@ if __name__ == "__main__":
     resource.setrlimit(resource.RLIMIT_NOFILE, (4096, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
     main({case.__name__: case for case in (
         columns, devices, errors, journal, records, mounts, mounts_unprivileged, help_texts, no_daemon, workers, batch, files, terminal, monitor, top, save,
-        startup, startup_interrupted, stopping, one_daemon, crash, unprivileged, other_users, deadlines, spinner,
-        slow_clients, many_clients, mgmtdevs, mgmtdevs_late, completion, idle)})
+        startup, startup_interrupted, stopping, restart, restart_record, restart_fails, one_daemon, crash, unprivileged,
+        other_users, deadlines, spinner, slow_clients, many_clients, mgmtdevs, mgmtdevs_late, completion, idle)})

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""kill -9 of uvdpad under a guest's verified load: no error, no wrong block.
+"""kill -9 or `restart` of uvdpad under a guest's verified load: no error, no wrong block.
 
 UVDPA_ROUNDS says how often (3).
 """
@@ -44,7 +44,7 @@ def progress(guest, requests):
 		done""")
 
 
-def load(lab, ring, queues):
+def load(lab, ring, queues, how="crash"):
     """QEMU connects again, and what was in flight is done once more."""
     uvdpa, _ = one_disk(lab, attributes=f"queues {queues}")
     guest = Qemu(lab, [Disk(uvdpa.socket("disk0"), queues=int(queues), packed=ring == "packed",
@@ -52,7 +52,7 @@ def load(lab, ring, queues):
     guest.sh(LOAD)
     for number in range(ROUNDS):
         progress(guest, random.randint(50, 600))
-        uvdpa.crash()
+        uvdpa.crash() if how == "crash" else uvdpa("restart")
         say(f"round {number + 1} of {ROUNDS}")
     progress(guest, 500)
     report = guest.sh(STOP)
