@@ -30,6 +30,10 @@ struct vdpa_worker *vdpa_worker_pick_name(struct vdpa_bus *bus, const char *name
  */
 void bus_end_session(struct vdpa_device *vdev);
 
+/* The device part of the state came from elsewhere, such as a migration: have it on disk, too.
+ * Lane. */
+void bus_record_state(struct vdpa_device *vdev);
+
 /* The thread behind a worker of the bus.  Lives as long as it is picked. */
 struct worker *vdpa_worker_thread(struct vdpa_worker *worker);
 

@@ -88,6 +88,11 @@ void record_write(struct vdpa_device_priv *priv)
 		priv->recorded = true;
 }
 
+void bus_record_state(struct vdpa_device *vdev)
+{
+	record_write(priv_of(vdev));
+}
+
 void record_renew(struct vdpa_device_priv *priv)
 {
 	if (priv->recorded)

@@ -2,6 +2,7 @@
 #include "vhost_user/frontend.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
@@ -259,6 +260,60 @@ int vu_frontend_set_inflight(struct vu_frontend *fe, const struct vu_inflight *i
 			     struct vdpa_extack *ack)
 {
 	return vu_frontend_call(fe, VU_SET_INFLIGHT_FD, in, sizeof(*in), &fd, 1, ack);
+}
+
+/* Which end of the channel is ours, and did the back-end say yes? */
+static int take_state_channel(struct vu_frontend *fe, int *ours, struct vdpa_extack *ack)
+{
+	uint64_t answer = fe->msg.payload.u64;
+	int fd = vu_msg_take_fd(&fe->msg, 0);
+
+	if (answer & VU_STATE_ERROR_MASK) {
+		fd_closep(&fd);
+		return vdpa_extack_set(ack, -EREMOTEIO,
+				       "SET_DEVICE_STATE_FD: the back-end refuses");
+	}
+	if (answer & VU_STATE_FD_NONE) {
+		fd_closep(&fd);
+		return 0;
+	}
+	if (fd < 0)
+		return vdpa_extack_set(ack, -EPROTO, "SET_DEVICE_STATE_FD: no descriptor came");
+	fd_closep(ours);
+	*ours = fd;
+	return 0;
+}
+
+int vu_frontend_begin_state(struct vu_frontend *fe, enum vu_state_direction direction, int *channel,
+			    struct vdpa_extack *ack)
+{
+	struct vu_device_state params = {.direction = direction, .phase = VU_STATE_STOPPED};
+	bool load = direction == VU_STATE_LOAD;
+	int ends[2], err;
+
+	if (pipe2(ends, O_CLOEXEC))
+		return -errno;
+	err = vu_frontend_call(fe, VU_SET_DEVICE_STATE_FD, &params, sizeof(params), &ends[!load], 1,
+			       ack);
+	close(ends[!load]);
+	if (!err)
+		err = take_state_channel(fe, &ends[load], ack);
+	if (err)
+		close(ends[load]);
+	else
+		*channel = ends[load];
+	return err;
+}
+
+int vu_frontend_check_state(struct vu_frontend *fe, struct vdpa_extack *ack)
+{
+	uint64_t answer = 0;
+	int err = vu_frontend_get_u64(fe, VU_CHECK_DEVICE_STATE, &answer, ack);
+
+	if (!err && answer)
+		err = vdpa_extack_set(ack, -EREMOTEIO,
+				      "CHECK_DEVICE_STATE: the back-end has failed");
+	return err;
 }
 
 int vu_frontend_open_channel(struct vu_frontend *fe, struct vdpa_extack *ack)

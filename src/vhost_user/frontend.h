@@ -76,6 +76,16 @@ int vu_frontend_get_inflight(struct vu_frontend *fe, struct vu_inflight *in, int
 int vu_frontend_set_inflight(struct vu_frontend *fe, const struct vu_inflight *in, int fd,
 			     struct vdpa_extack *ack);
 
+/*
+ * SET_DEVICE_STATE_FD; no ring runs.  *channel: the caller's, to read the state from until its end
+ * (save), or to write it to and close (load).  It is a pipe unless the back-end has something
+ * better.
+ */
+int vu_frontend_begin_state(struct vu_frontend *fe, enum vu_state_direction direction, int *channel,
+			    struct vdpa_extack *ack);
+/* CHECK_DEVICE_STATE, at the end: could the back-end do it? */
+int vu_frontend_check_state(struct vu_frontend *fe, struct vdpa_extack *ack);
+
 /* Give the back-end a channel for messages of its own: fe->channel becomes readable. */
 int vu_frontend_open_channel(struct vu_frontend *fe, struct vdpa_extack *ack);
 /* Wait for a message on the channel; it is answered where the back-end asks for it. */

@@ -178,6 +178,23 @@ struct vu_inflight {
 	uint32_t padding; /* some front-ends send it, some do not */
 };
 
+enum vu_state_direction {
+	VU_STATE_SAVE = 0, /* from the back-end */
+	VU_STATE_LOAD = 1, /* to the back-end */
+};
+
+#define VU_STATE_STOPPED 0u /* the phase: no ring runs */
+
+struct vu_device_state {
+	uint32_t direction; /* enum vu_state_direction */
+	uint32_t phase;
+};
+
+/* The u64 of the answers to SET_DEVICE_STATE_FD and CHECK_DEVICE_STATE. */
+#define VU_STATE_FAILED     1ull /* any number in the bits below says so */
+#define VU_STATE_ERROR_MASK 0xffull
+#define VU_STATE_FD_NONE    0x100ull /* no other channel comes with the answer */
+
 union vu_payload {
 	uint64_t u64;
 	struct vu_vring_state state;
@@ -187,6 +204,7 @@ union vu_payload {
 	struct vu_log log;
 	struct vu_config config;
 	struct vu_inflight inflight;
+	struct vu_device_state device_state;
 };
 
 /* Sizes on the wire. */

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * What a front-end sends to the vhost-user driver.  The input is a row of messages: header, number
- * and kind of the descriptors that come along (one byte), payload.  The device checks that the
- * driver keeps the rules of the config ops, and reads the ring areas that it is given.
+ * and kind of the descriptors that come along (one byte), payload; behind a message that begins to
+ * load the device's state one byte with a length, and so much of a state.  The device checks that
+ * the driver keeps the rules of the config ops, and reads the ring areas that it is given.
  */
 #include <errno.h>
 #include <linux/virtio_config.h>
@@ -14,6 +15,7 @@
 
 #include "base/defs.h"
 #include "drivers/vhost_user/session.h"
+#include "vdpa/state.h"
 
 #define QUEUES   4
 #define NUM_MAX  64
@@ -45,6 +47,7 @@ static struct fake {
 	struct vdpa_iotlb *map;
 	struct vdpa_dirty_log *log;
 	struct vdpa_inflight_region inflight;
+	uint64_t learned; /* the class's state */
 } fake;
 
 static int set_address(struct vdpa_device *vdev, uint16_t idx, uint64_t desc, uint64_t driver,
@@ -221,6 +224,20 @@ static int set_vq_log(struct vdpa_device *vdev, uint16_t idx, bool on, uint64_t 
 	return 0;
 }
 
+static int save(struct vdpa_device *vdev, struct vdpa_state_blob *blob, struct vdpa_extack *ack)
+{
+	return vdpa_state_put_u64(blob, 1, fake.learned);
+}
+
+/* Only between runs. */
+static int load(struct vdpa_device *vdev, const struct vdpa_state_blob *blob,
+		struct vdpa_extack *ack)
+{
+	for (int i = 0; i < QUEUES; i++)
+		expect(!fake.vqs[i].ready);
+	return vdpa_state_u64(blob, 1, &fake.learned);
+}
+
 static uint64_t class_cmds(struct vdpa_device *vdev)
 {
 	return BIT_ULL(VDPA_CMD_NET_RARP) | BIT_ULL(VDPA_CMD_NET_MTU);
@@ -268,6 +285,8 @@ static const struct vdpa_config_ops ops = {
 	.set_inflight = set_inflight,
 	.set_dirty_log = set_dirty_log,
 	.set_vq_log = set_vq_log,
+	.save = save,
+	.load = load,
 	.free = free_device,
 	.get_class_cmds = class_cmds,
 	.class_cmd = class_cmd,
@@ -312,6 +331,19 @@ static void add_fds(struct vu_msg *msg, uint8_t what)
 	}
 }
 
+/* What the front-end writes when a state is to be loaded. */
+static const uint8_t *write_state(const uint8_t *data, size_t *len)
+{
+	size_t num;
+
+	if (session.msg.hdr.request != VU_SET_DEVICE_STATE_FD || session.transfer.fd < 0 || !*len)
+		return data;
+	num = *data < *len - 1 ? *data : *len - 1;
+	expect(pwrite(session.transfer.fd, data + 1, num, 0) == (ssize_t)num);
+	*len -= 1 + num;
+	return data + 1 + num;
+}
+
 /* One message.  Returns what is left of the input, or NULL when the session must end. */
 static const uint8_t *feed(const uint8_t *data, size_t *len)
 {
@@ -336,6 +368,7 @@ static const uint8_t *feed(const uint8_t *data, size_t *len)
 	err = vhu_session_handle(&session, &ack);
 	/* Who ends a session says why. */
 	expect(!err || ack.msg[0]);
+	data = write_state(data, len);
 	vu_msg_clear(msg);
 	read_answers();
 	vhu_session_config_changed(&session);
@@ -353,7 +386,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 	/* Nothing of it is left. */
 	for (int i = 0; i < QUEUES; i++)
 		expect(!fake.vqs[i].ready);
-	expect(!fake.status);
+	expect(!fake.status && session.transfer.fd < 0);
 	if (fake.map) {
 		size_t num;
 

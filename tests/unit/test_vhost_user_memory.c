@@ -585,7 +585,8 @@ static int feed(struct alone *a, uint32_t request, const void *payload, uint32_t
 	int err;
 
 	msg->hdr = (struct vu_hdr){request, VU_FLAG_VERSION, size};
-	memcpy(&msg->payload, payload, size);
+	if (size)
+		memcpy(&msg->payload, payload, size);
 	if (fd >= 0) {
 		msg->fds[0] = dup(fd);
 		msg->num_fds = 1;
@@ -614,6 +615,8 @@ static int whole_session(struct alone *a)
 	const struct vu_vring_state num = {0, ENV_NUM}, base = {0, 0x80008000}, on = {0, 1};
 	const struct vu_vring_addr addr = {
 		.desc = ENV_UADDR, .avail = ENV_UADDR + 0x2000, .used = ENV_UADDR + 0x3000};
+	const struct vu_device_state save = {.direction = VU_STATE_SAVE},
+				     load = {.direction = VU_STATE_LOAD};
 	const struct {
 		uint32_t request;
 		const void *payload;
@@ -626,6 +629,10 @@ static int whole_session(struct alone *a)
 		{VU_ADD_MEM_REG, &more, sizeof(more), a->memfd},
 		{VU_SET_LOG_BASE, &log, sizeof(log), a->memfd},
 		{VU_GET_INFLIGHT_FD, &in, sizeof(in), -1},
+		{VU_SET_DEVICE_STATE_FD, &save, sizeof(save), a->event},
+		{VU_CHECK_DEVICE_STATE, NULL, 0, -1},
+		{VU_SET_DEVICE_STATE_FD, &load, sizeof(load), a->event},
+		{VU_CHECK_DEVICE_STATE, NULL, 0, -1},
 		{VU_SET_VRING_NUM, &num, sizeof(num), -1},
 		{VU_SET_VRING_BASE, &base, sizeof(base), -1},
 		{VU_SET_VRING_ADDR, &addr, sizeof(addr), -1},

@@ -285,12 +285,17 @@ static void test_msg_send_does_not_wait_for_ever(void **state)
 	assert_int_equal(vu_send(p->ours, &hdr, &config, NULL, 0, 10), -EPIPE);
 }
 
-static void reply(int sock, uint32_t request, const void *payload, uint32_t size)
+static void reply_fd(int sock, uint32_t request, const void *payload, uint32_t size, int fd)
 {
 	struct vu_hdr hdr = {
 		.request = request, .flags = VU_FLAG_VERSION | VU_FLAG_REPLY, .size = size};
 
-	assert_int_equal(vu_send(sock, &hdr, payload, NULL, 0, 0), 0);
+	assert_int_equal(vu_send(sock, &hdr, payload, &fd, fd >= 0, 0), 0);
+}
+
+static void reply(int sock, uint32_t request, const void *payload, uint32_t size)
+{
+	reply_fd(sock, request, payload, size, -1);
 }
 
 static void test_frontend_checks_answers(void **state)
@@ -328,6 +333,89 @@ static void test_frontend_checks_answers(void **state)
 	assert_int_equal(vu_frontend_set_u64(&fe, VU_SET_FEATURES, 1, NULL), -ENOTCONN);
 }
 
+/* Begin a transfer with this answer, -1: without descriptor.  Returns the channel, or an error. */
+static int begin_state(struct pair *p, struct vu_frontend *fe, enum vu_state_direction direction,
+		       uint64_t answer, int fd)
+{
+	struct vdpa_extack ack = {0};
+	int channel = -1, err;
+
+	reply_fd(p->theirs, VU_SET_DEVICE_STATE_FD, &answer, 8, fd);
+	err = vu_frontend_begin_state(fe, direction, &channel, &ack);
+	if (err)
+		assert_int_equal(strncmp(ack.msg, "SET_DEVICE_STATE_FD: ", 21), 0);
+	return err ? err : channel;
+}
+
+/* The descriptor that came to the back-end. */
+static int take_fd(struct pair *p)
+{
+	struct vu_msg msg;
+	int fd;
+
+	vu_msg_init(&msg);
+	assert_int_equal(vu_recv(p->theirs, VU_TO_BACKEND, false, &msg, NULL), 1);
+	fd = vu_msg_take_fd(&msg, 0);
+	vu_msg_clear(&msg);
+	return fd;
+}
+
+static void test_frontend_state_channel(void **state)
+{
+	struct pair *p = *state;
+	int event = eventfd(7, EFD_CLOEXEC), channel, theirs;
+	struct vu_frontend fe;
+	unsigned int before;
+	uint64_t value = 0;
+
+	vu_frontend_init(&fe, &p->ours, 20);
+	before = open_fds();
+	/* Its own pipe: what one end writes the other reads, then the end. */
+	for (int direction = VU_STATE_SAVE; direction <= VU_STATE_LOAD; direction++) {
+		int w, r;
+
+		channel = begin_state(p, &fe, (enum vu_state_direction)direction, VU_STATE_FD_NONE,
+				      -1);
+		assert_true(channel >= 0);
+		theirs = take_fd(p);
+		w = direction == VU_STATE_SAVE ? theirs : channel;
+		r = direction == VU_STATE_SAVE ? channel : theirs;
+		value = 4711;
+		assert_int_equal(write(w, &value, 8), 8);
+		close(w);
+		value = 0;
+		assert_int_equal(read(r, &value, 8), 8);
+		assert_int_equal(value, 4711);
+		assert_int_equal(read(r, &value, 8), 0);
+		close(r);
+	}
+	/* The back-end's. */
+	channel = begin_state(p, &fe, VU_STATE_SAVE, 0, event);
+	assert_true(channel >= 0);
+	assert_int_equal(read(channel, &value, 8), 8);
+	assert_int_equal(value, 7);
+	close(channel);
+	close(take_fd(p));
+	/* Neither. */
+	assert_int_equal(begin_state(p, &fe, VU_STATE_SAVE, 0, -1), -EPROTO);
+	close(take_fd(p));
+	assert_int_equal(begin_state(p, &fe, VU_STATE_SAVE, 0x80 | VU_STATE_FD_NONE, -1),
+			 -EREMOTEIO);
+	close(take_fd(p));
+	assert_int_equal(begin_state(p, &fe, VU_STATE_LOAD, 1, event), -EREMOTEIO);
+	close(take_fd(p));
+
+	value = 0;
+	reply(p->theirs, VU_CHECK_DEVICE_STATE, &value, 8);
+	assert_int_equal(vu_frontend_check_state(&fe, NULL), 0);
+	value = 1ull << 40;
+	reply(p->theirs, VU_CHECK_DEVICE_STATE, &value, 8);
+	assert_int_equal(vu_frontend_check_state(&fe, NULL), -EREMOTEIO);
+	assert_int_equal(open_fds(), before);
+	close(event);
+	vu_frontend_close(&fe);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -345,6 +433,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_msg_send_does_not_wait_for_ever, setup,
 						teardown),
 		cmocka_unit_test_setup_teardown(test_frontend_checks_answers, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_frontend_state_channel, setup, teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -11,6 +11,8 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 
+#include "vdpa/state.h"
+
 /* ---- the device */
 
 struct toy {
@@ -117,12 +119,48 @@ static int toy_cmd(struct vdpa_soft *soft, uint32_t cmd, const void *in, uint32_
 	return err ? vdpa_extack_set(ack, err, "not today") : 0;
 }
 
+static int toy_save(struct vdpa_soft *soft, struct vdpa_state_blob *blob, struct vdpa_extack *ack)
+{
+	struct env *env = the_env;
+	int err;
+
+	pthread_mutex_lock(&env->lock);
+	err = vdpa_state_put(blob, 1, env->kept, env->kept_len);
+	pthread_mutex_unlock(&env->lock);
+	return err;
+}
+
+static int toy_load(struct vdpa_soft *soft, const struct vdpa_state_blob *blob,
+		    struct vdpa_extack *ack)
+{
+	struct env *env = the_env;
+	uint32_t len;
+	const void *kept = vdpa_state_find(blob, 1, &len);
+
+	if (!kept || len > ENV_KEPT)
+		return vdpa_extack_set(ack, -EINVAL, "nothing that a toy keeps");
+	pthread_mutex_lock(&env->lock);
+	memcpy(env->kept, kept, len);
+	env->kept_len = len;
+	pthread_mutex_unlock(&env->lock);
+	return 0;
+}
+
+static void toy_reset(struct vdpa_soft *soft)
+{
+	struct env *env = the_env;
+
+	pthread_mutex_lock(&env->lock);
+	env->kept_len = 0;
+	pthread_mutex_unlock(&env->lock);
+}
+
 #define TOY_CLASS                                                                                  \
 	.size = sizeof(struct vdpa_soft_class), .nvqs = 1, .max_vqs = ENV_QUEUES,                  \
 	.config_size = ENV_CONFIG, .priv_size = sizeof(struct toy),                                \
 	.vq_priv_size = sizeof(struct toy_vq), .create = toy_create,                               \
 	.config_write = toy_config_write, .queue_start = toy_queue_start, .handle = toy_handle,    \
-	.cancel = toy_cancel
+	.cancel = toy_cancel, .reset = toy_reset, .save = toy_save, .load = toy_load
 
 /* A disk by its number: the driver then asks whether a client may have it mounted. */
 static const struct vdpa_soft_class toy_class = {

@@ -36,6 +36,7 @@
 #define ENV_DATA    0x80000ull        /* offset of the requests' data */
 #define ENV_SLOT    64ull
 #define ENV_WAIT_MS 20000
+#define ENV_KEPT    (256u << 10)
 
 /* All protocol features that a test may want. */
 #define ENV_PROTOCOL (~0ull)
@@ -52,6 +53,9 @@ struct env {
 	atomic_uint handled; /* requests that reached the device */
 	atomic_bool hold;
 	int wakes[ENV_QUEUES]; /* for env_release() */
+	/* The class's own state: saved and loaded, lost on a reset.  Under the lock. */
+	uint8_t kept[ENV_KEPT];
+	uint32_t kept_len;
 	/* Of "toynet", under the lock. */
 	uint32_t cmd; /* the last command */
 	uint8_t cmd_in[16];

@@ -53,11 +53,13 @@ static vhu_handler_fn *const handlers[VU_REQUEST_MAX] = {
 	[VU_REM_MEM_REG] = vhu_rem_mem_reg,
 	[VU_SET_STATUS] = vhu_set_status,
 	[VU_GET_STATUS] = vhu_get_status,
+	[VU_SET_DEVICE_STATE_FD] = vhu_set_device_state_fd,
+	[VU_CHECK_DEVICE_STATE] = vhu_check_device_state,
 };
 
 int vhu_session_init(struct vhu_session *s, struct vdpa_device *vdev)
 {
-	*s = (struct vhu_session){.vdev = vdev, .sock = -1, .channel.fd = -1};
+	*s = (struct vhu_session){.vdev = vdev, .sock = -1, .transfer.fd = -1, .channel.fd = -1};
 	s->num_rings = vdev->nvqs < VU_RINGS_MAX ? vdev->nvqs : VU_RINGS_MAX;
 	s->rings = calloc(s->num_rings, sizeof(*s->rings));
 	if (!s->rings)
@@ -117,6 +119,7 @@ void vhu_session_end(struct vhu_session *s)
 		return;
 	vu_msg_clear(&s->msg);
 	vhu_channel_close(s);
+	vhu_state_end(s);
 	/* What is in the log is done by the next session: it need not end here, still less fail. */
 	if (s->inflight.mem)
 		vhu_rings_leave(s);

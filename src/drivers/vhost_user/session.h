@@ -25,7 +25,8 @@
 	 1ull << VU_PROTOCOL_F_REPLY_ACK | 1ull << VU_PROTOCOL_F_MTU |                             \
 	 1ull << VU_PROTOCOL_F_BACKEND_REQ | 1ull << VU_PROTOCOL_F_CONFIG |                        \
 	 1ull << VU_PROTOCOL_F_INFLIGHT_SHMFD | 1ull << VU_PROTOCOL_F_RESET_DEVICE |               \
-	 1ull << VU_PROTOCOL_F_CONFIGURE_MEM_SLOTS | 1ull << VU_PROTOCOL_F_STATUS)
+	 1ull << VU_PROTOCOL_F_CONFIGURE_MEM_SLOTS | 1ull << VU_PROTOCOL_F_STATUS |                \
+	 1ull << VU_PROTOCOL_F_DEVICE_STATE)
 
 /* Virtio feature bits that end here: they mean something else on the wire, or we cannot serve them.
  */
@@ -35,6 +36,9 @@
 #define VHU_SLOTS_MAX  1024 /* memory regions of a session */
 /* Bytes of them together: sparse files must not use up the address space that all share. */
 #define VHU_MEMORY_MAX (1ull << 43)
+
+/* Bytes of a device's state that is saved or loaded. */
+#define VHU_STATE_MAX (1u << 24)
 
 /* How long a front-end may not take our answer, milliseconds. */
 #define VHU_SEND_TIMEOUT_MS 2000
@@ -68,6 +72,12 @@ struct vhu_backend_channel {
 	bool pending;     /* a change that was not told yet */
 };
 
+/* The device's state on its way, from SET_DEVICE_STATE_FD to CHECK_DEVICE_STATE. */
+struct vhu_transfer {
+	bool under_way;
+	int fd; /* what the front-end writes and we are to load; -1: it reads */
+};
+
 struct vhu_session {
 	struct vdpa_device *vdev;
 	int sock; /* borrowed; -1: no session */
@@ -86,6 +96,7 @@ struct vhu_session {
 	struct vhu_region *regions;
 	struct vdpa_dirty_log *log;
 	struct vdpa_inflight_region inflight;
+	struct vhu_transfer transfer;
 	struct vhu_backend_channel channel;
 	struct vu_msg msg; /* the one being received */
 	pthread_mutex_t log_lock;
@@ -161,6 +172,10 @@ int vhu_memory_publish(struct vhu_session *s, struct vdpa_extack *ack);
 const struct vhu_region *vhu_memory_find(const struct vhu_session *s, uint64_t uaddr, uint64_t len);
 /* Have the device log its writes, or not, as the front-end wants it now. */
 int vhu_log_apply(struct vhu_session *s, struct vdpa_extack *ack);
+
+/* state.c */
+vhu_handler_fn vhu_set_device_state_fd, vhu_check_device_state;
+void vhu_state_end(struct vhu_session *s);
 
 /* vring.c */
 vhu_handler_fn vhu_set_vring_num, vhu_set_vring_addr, vhu_set_vring_base, vhu_get_vring_base;
