@@ -69,13 +69,19 @@ void node_event(struct bus_node *node, enum vdpa_event_type type, const char *te
 
 	if (atomic_fetch_add_explicit(&node->events, 1, memory_order_relaxed) < EVENTS_MAX)
 		ev = malloc(sizeof(*ev) + len);
+	/* Its last reference may have gone already, while its queues still run until it is freed.
+	 */
+	if (ev && !node_tryget(node)) {
+		free(ev);
+		ev = NULL;
+	}
 	if (!ev) {
 		atomic_fetch_sub_explicit(&node->events, 1, memory_order_relaxed);
 		return;
 	}
 	ev->msg.fn = event_deliver;
 	ev->msg.drop = event_drop;
-	ev->node = node_get(node);
+	ev->node = node;
 	ev->type = type;
 	ev->has_text = text;
 	if (text)

@@ -369,6 +369,8 @@ static void op_free(struct vdpa_device *vdev)
 	struct fake_vdev *fake = fake_of(vdev);
 
 	did(vdev, "free");
+	if (atomic_load(&fake->world->tell_at_end))
+		vdpa_device_event(vdev, VDPA_EVENT_BROKEN, "too late");
 	vdpa_iotlb_put(fake->map);
 	atomic_fetch_sub(&fake->world->devices, 1);
 	pthread_mutex_destroy(&fake->cb_lock);

@@ -44,6 +44,7 @@ struct fake_world {
 	struct fake_gate gate;
 	atomic_bool in_use; /* what the driver says of its client */
 	atomic_bool refuse_remove;
+	atomic_bool tell_at_end;            /* an event when the device is freed */
 	_Atomic(struct vdpa_device *) last; /* made last */
 };
 

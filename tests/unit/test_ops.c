@@ -434,6 +434,22 @@ static void test_ops_events_do_not_pile_up(void **state)
 	assert_string_equal(env->events, "d:disconnect=it hung up ");
 }
 
+/* A queue may break while its device waits to be freed, when nobody has a reference any more. */
+static void test_ops_event_of_a_device_that_goes(void **state)
+{
+	struct env *env = *state;
+	struct vdpa_result res;
+
+	atomic_store(&env->world.tell_at_end, true);
+	assert_int_equal(env_add(env, "d", &res), 0);
+	assert_int_equal(env_del(env, "d", 0, &res), 0);
+	assert_int_equal(env->world.devices, 0);
+	assert_int_equal(env_add(env, "e", &res), 0);
+	env_settle(env, "e");
+	assert_false(FAKE_SAW(&env->world, "free", "free"));
+	assert_null(strstr(env->events, "too late"));
+}
+
 #define OPS_TEST(name) cmocka_unit_test_setup_teardown(name, env_setup, env_teardown)
 
 int main(void)
@@ -451,6 +467,7 @@ int main(void)
 		OPS_TEST(test_ops_commands),
 		OPS_TEST(test_ops_changes_become_events),
 		OPS_TEST(test_ops_events_do_not_pile_up),
+		OPS_TEST(test_ops_event_of_a_device_that_goes),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
