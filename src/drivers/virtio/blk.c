@@ -171,10 +171,7 @@ static void end_slot(struct blk *blk, struct blk_slot *slot, int err)
 /* What the device does with the ring now means nothing: nobody waits for it, or asks it again. */
 static void blk_break(struct blk *blk, const char *why)
 {
-	struct vdpa_device *vdev = blk->dev->vdev;
-
-	vdpa_log(vdpa_device_bus(vdev), vdev, VDPA_LOG_ERROR, "virtio_blk: %s", why);
-	vdpa_device_event(vdev, VDPA_EVENT_BROKEN, why);
+	virtio_broken(blk->dev, why);
 	blk->broken = true;
 	for (unsigned int i = 0; i < BLK_SLOTS; i++)
 		if (blk->slots[i].io)
@@ -337,21 +334,22 @@ static int look_up_owner(const struct vdpa_attrs *attrs, struct disk_export_conf
 static int start_device(struct blk *blk, struct vdpa_extack *ack)
 {
 	size_t meta_bytes = sizeof(struct blk_meta) * BLK_SLOTS;
+	struct virtio_queue_setup queue = {.num = BLK_RING};
 	struct virtio_setup setup = {
-		.queues = 1,
-		.num = BLK_RING,
+		.queues = &queue,
+		.num_queues = 1,
 		.buffer_bytes = meta_bytes + disk_export_buffer_bytes(),
 	};
 	struct blk_meta *meta;
 	int err;
 
-	err = virtio_negotiate(blk->dev, ack);
+	err = virtio_negotiate(blk->dev, virtio_blk_driver.features, ack);
 	if (!err)
 		err = read_config(blk, ack);
 	if (err)
 		return err;
 
-	setup.indirect = blk->seg_max + 3;
+	queue.indirect = blk->seg_max + 3;
 	err = virtio_setup(blk->dev, &setup, ack);
 	if (err)
 		return err;
@@ -447,12 +445,15 @@ static int blk_in_use(struct virtio_device *dev, struct vdpa_extack *ack)
 	return vdpa_extack_set(ack, -EBUSY, "its file is open on this host (%u times)", opens);
 }
 
+static const char *const blk_attrs[] = {"mode", "owner", "group", NULL};
+
 const struct virtio_driver virtio_blk_driver = {
 	.name = "virtio_blk",
 	.device_id = VIRTIO_ID_BLOCK,
 	.features = BIT_ULL(VIRTIO_BLK_F_SIZE_MAX) | BIT_ULL(VIRTIO_BLK_F_SEG_MAX) |
 		    BIT_ULL(VIRTIO_BLK_F_RO) | BIT_ULL(VIRTIO_BLK_F_BLK_SIZE) |
 		    BIT_ULL(VIRTIO_BLK_F_FLUSH) | BIT_ULL(VIRTIO_BLK_F_WRITE_ZEROES),
+	.attrs = blk_attrs,
 	.probe = blk_probe,
 	.remove = blk_remove,
 	.config_changed = blk_config_changed,

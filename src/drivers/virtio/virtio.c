@@ -29,10 +29,11 @@ static const struct virtio_driver *driver_of(uint32_t device_id)
 	return NULL;
 }
 
-int virtio_negotiate(struct virtio_device *dev, struct vdpa_extack *ack)
+int virtio_negotiate(struct virtio_device *dev, uint64_t wanted, struct vdpa_extack *ack)
 {
 	vdpa_reset(dev->vdev);
-	dev->features = vdpa_get_device_features(dev->vdev) & (RING_FEATURES | dev->drv->features);
+	dev->features = vdpa_get_device_features(dev->vdev) &
+			(RING_FEATURES | (wanted & dev->drv->features));
 	return vdpa_negotiate(dev->vdev, dev->features, ack);
 }
 
@@ -72,7 +73,7 @@ static int queue_eventfds(struct virtio_queue *vq)
 	return err;
 }
 
-static int queue_setup(struct virtio_queue *vq, size_t off, const struct virtio_setup *setup,
+static int queue_setup(struct virtio_queue *vq, size_t off, const struct virtio_queue_setup *setup,
 		       struct vdpa_extack *ack)
 {
 	struct virtio_device *dev = vq->dev;
@@ -141,10 +142,10 @@ static int arena_setup(struct virtio_device *dev, size_t bytes, struct vdpa_exta
 	return err;
 }
 
-/* The queue size that both sides can have: the device's limits, a power of two for a split ring. */
-static int fit_queue_size(const struct virtio_device *dev, uint32_t *num, struct vdpa_extack *ack)
+int virtio_queue_size(const struct virtio_device *dev, uint16_t idx, uint32_t *num,
+		      struct vdpa_extack *ack)
 {
-	uint32_t max = vdpa_get_vq_num_max(dev->vdev);
+	uint32_t max = vdpa_get_vq_size(dev->vdev, idx);
 	uint32_t min = vdpa_get_vq_num_min(dev->vdev);
 
 	while (*num > max)
@@ -153,44 +154,68 @@ static int fit_queue_size(const struct virtio_device *dev, uint32_t *num, struct
 		*num = min;
 	if (!*num || (!(dev->features & BIT_ULL(VIRTIO_F_RING_PACKED)) && !is_power_of_2(*num)))
 		return vdpa_extack_set(ack, -EINVAL,
-				       "no queue size fits between the device's %u and %u", min,
-				       max);
+				       "no size of queue %u fits between the device's %u and %u",
+				       idx, min, max);
 	return 0;
 }
 
-int virtio_setup(struct virtio_device *dev, const struct virtio_setup *want,
-		 struct vdpa_extack *ack)
+/* What can be had of what is wanted.  Sizes the rings' memory. */
+static int fit_queue(const struct virtio_device *dev, struct virtio_queue_setup *queue,
+		     size_t *bytes, struct vdpa_extack *ack)
 {
-	struct virtio_setup setup = *want;
-	size_t ring_bytes;
-	int err;
+	int err = virtio_queue_size(dev, queue->idx, &queue->num, ack);
 
-	if (setup.queues > dev->vdev->nvqs)
-		setup.queues = dev->vdev->nvqs;
 	if (!(dev->features & BIT_ULL(VIRTIO_RING_F_INDIRECT_DESC)))
-		setup.indirect = 0;
-	err = fit_queue_size(dev, &setup.num, ack);
-	if (err)
-		return err;
+		queue->indirect = 0;
+	if (!err)
+		*bytes += align_up(vdpa_drvq_bytes(queue->num, dev->features, queue->indirect),
+				   ARENA_ALIGN);
+	return err;
+}
 
-	ring_bytes =
-		align_up(vdpa_drvq_bytes(setup.num, dev->features, setup.indirect), ARENA_ALIGN);
-	err = arena_setup(dev, ring_bytes * setup.queues + setup.buffer_bytes, ack);
-	if (err)
-		return err;
-	dev->buffers = (uint8_t *)vdpa_mem_hva(dev->arena) + ring_bytes * setup.queues;
+static int setup_queues(struct virtio_device *dev, struct virtio_queue_setup *queues, uint16_t num,
+			struct vdpa_extack *ack)
+{
+	size_t off = 0;
 
-	dev->queues = calloc(setup.queues, sizeof(*dev->queues));
-	if (!dev->queues)
-		return -ENOMEM;
-	for (uint16_t i = 0; i < setup.queues; i++) {
-		dev->queues[i] =
-			(struct virtio_queue){.dev = dev, .idx = i, .kick = -1, .call = -1};
+	for (uint16_t i = 0; i < num; i++) {
+		dev->queues[i] = (struct virtio_queue){
+			.dev = dev, .idx = queues[i].idx, .kick = -1, .call = -1};
 		dev->nqueues = i + 1;
-		err = queue_setup(&dev->queues[i], ring_bytes * i, &setup, ack);
+		int err = queue_setup(&dev->queues[i], off, &queues[i], ack);
+
 		if (err)
 			return err;
+		off += align_up(vdpa_drvq_bytes(queues[i].num, dev->features, queues[i].indirect),
+				ARENA_ALIGN);
 	}
+	return 0;
+}
+
+int virtio_setup(struct virtio_device *dev, const struct virtio_setup *setup,
+		 struct vdpa_extack *ack)
+{
+	struct virtio_queue_setup *queues vdpa_cleanup(freep) =
+		calloc(setup->num_queues, sizeof(*queues));
+	size_t ring_bytes = 0;
+	int err = 0;
+
+	dev->queues = calloc(setup->num_queues, sizeof(*dev->queues));
+	if (!queues || !dev->queues)
+		return -ENOMEM;
+	for (uint16_t i = 0; i < setup->num_queues && !err; i++) {
+		queues[i] = setup->queues[i];
+		err = fit_queue(dev, &queues[i], &ring_bytes, ack);
+	}
+	if (!err)
+		err = arena_setup(dev, ring_bytes + setup->buffer_bytes, ack);
+	if (err)
+		return err;
+	dev->buffers = (uint8_t *)vdpa_mem_hva(dev->arena) + ring_bytes;
+
+	err = setup_queues(dev, queues, setup->num_queues, ack);
+	if (err)
+		return err;
 	return vdpa_set_status(dev->vdev, vdpa_get_status(dev->vdev) | VIRTIO_CONFIG_S_DRIVER_OK,
 			       ack);
 }
@@ -239,6 +264,13 @@ void virtio_queue_publish(struct virtio_queue *vq)
 		vdpa_kick_vq(vq->dev->vdev, vq->idx);
 }
 
+void virtio_broken(struct virtio_device *dev, const char *why)
+{
+	vdpa_log(vdpa_device_bus(dev->vdev), dev->vdev, VDPA_LOG_ERROR, "%s: %s", dev->drv->name,
+		 why);
+	vdpa_device_event(dev->vdev, VDPA_EVENT_BROKEN, why);
+}
+
 /* ---- the vDPA driver */
 
 static void device_put(struct virtio_device *dev)
@@ -283,6 +315,28 @@ static int virtio_match(struct vdpa_device *vdev, struct vdpa_extack *ack)
 			       name ? name : "unknown", id);
 }
 
+static bool takes(const struct virtio_driver *drv, const char *key)
+{
+	for (const char *const *attr = drv->attrs; *attr; attr++)
+		if (!strcmp(*attr, key))
+			return true;
+	return false;
+}
+
+/* An attribute that would have no effect is a mistake, and said to be one. */
+static int check_attrs(const struct virtio_driver *drv, const struct vdpa_attrs *attrs,
+		       struct vdpa_extack *ack)
+{
+	for (size_t i = 0; i < vdpa_attrs_num(attrs); i++) {
+		const char *key = vdpa_attrs_key(attrs, i);
+
+		if (!takes(drv, key))
+			return vdpa_extack_set(ack, -EINVAL, "'%s' means nothing to %s", key,
+					       drv->name);
+	}
+	return 0;
+}
+
 static int virtio_probe(struct vdpa_device *vdev, struct vdpa_attrs *attrs, struct vdpa_extack *ack)
 {
 	struct virtio_device *dev = calloc(1, sizeof(*dev));
@@ -294,7 +348,9 @@ static int virtio_probe(struct vdpa_device *vdev, struct vdpa_attrs *attrs, stru
 	dev->refs = 1;
 	dev->vdev = vdev;
 	dev->drv = driver_of(vdpa_get_device_id(vdev));
-	err = dev->drv->probe(dev, attrs, ack);
+	err = check_attrs(dev->drv, attrs, ack);
+	if (!err)
+		err = dev->drv->probe(dev, attrs, ack);
 	if (err) {
 		free(dev);
 		return err;
@@ -361,11 +417,13 @@ static const struct vdpa_attr_desc virtio_attrs[] = {
 	 .type = VDPA_ATTR_OCTAL,
 	 .min = 0,
 	 .max = 0777,
-	 .help = "permissions of the file that this host gets (default 0600)"},
+	 .help = "blk: permissions of the file that this host gets (default 0600)"},
 	{.name = "owner",
 	 .type = VDPA_ATTR_STRING,
-	 .help = "user who owns it (default: the daemon's)"},
-	{.name = "group", .type = VDPA_ATTR_STRING, .help = "its group (default: the daemon's)"},
+	 .help = "blk: user who owns it (default: the daemon's)"},
+	{.name = "group",
+	 .type = VDPA_ATTR_STRING,
+	 .help = "blk: its group (default: the daemon's)"},
 	{0},
 };
 

@@ -21,6 +21,8 @@ struct virtio_driver {
 	const char *name; /* "virtio_blk" */
 	uint32_t device_id;
 	uint64_t features; /* class features that it understands; ring features are the bus's */
+	/* The attributes of `dev bind` that mean something to it; ends with NULL. */
+	const char *const *attrs;
 	int (*probe)(struct virtio_device *dev, struct vdpa_attrs *attrs, struct vdpa_extack *ack);
 	/* May refuse with -EBUSY unless forced; see struct vdpa_driver. */
 	int (*remove)(struct virtio_device *dev, bool force, struct vdpa_extack *ack);
@@ -48,22 +50,30 @@ struct virtio_device {
 	uint64_t arena_iova;
 	uint8_t *buffers; /* the arena behind the rings */
 	uint16_t nqueues;
-	struct virtio_queue *queues;
-	int refs;           /* atomic: the driver's, and one while a change is posted */
-	bool change_posted; /* atomic */
-	bool removed;       /* lane */
+	struct virtio_queue *queues; /* in the order of virtio_setup */
+	int refs;                    /* atomic: the driver's, and one while a change is posted */
+	bool change_posted;          /* atomic */
+	bool removed;                /* lane */
+};
+
+struct virtio_queue_setup {
+	uint16_t idx;      /* the device has it */
+	uint32_t num;      /* entries; cut to what the device takes */
+	uint32_t indirect; /* longest chain of descriptors; 0: no tables */
 };
 
 /* What virtio_setup() prepares. */
 struct virtio_setup {
-	uint16_t queues;     /* at most what the device has */
-	uint32_t num;        /* entries of each; cut to what the device takes */
-	uint32_t indirect;   /* longest chain of descriptors */
+	const struct virtio_queue_setup *queues;
+	uint16_t num_queues;
 	size_t buffer_bytes; /* memory for buffers, shared by all queues */
 };
 
-/* Reset, ACKNOWLEDGE, DRIVER, features, FEATURES_OK.  After it the config space may be read. */
-int virtio_negotiate(struct virtio_device *dev, struct vdpa_extack *ack);
+/*
+ * Reset, ACKNOWLEDGE, DRIVER, features, FEATURES_OK.  After it the config space may be read.
+ * wanted: class features, of those that the driver understands; those that are offered are taken.
+ */
+int virtio_negotiate(struct virtio_device *dev, uint64_t wanted, struct vdpa_extack *ack);
 /* Arena, memory map and queues; then the device is live (DRIVER_OK). */
 int virtio_setup(struct virtio_device *dev, const struct virtio_setup *setup,
 		 struct vdpa_extack *ack);
@@ -73,10 +83,17 @@ void virtio_teardown(struct virtio_device *dev);
 /* A field of the config space that may change: read until the generation holds still. */
 int virtio_config_read(struct virtio_device *dev, uint32_t off, void *buf, uint32_t len);
 
+/* The queue size that both sides can have: at most num; a power of two for a split ring. */
+int virtio_queue_size(const struct virtio_device *dev, uint16_t idx, uint32_t *num,
+		      struct vdpa_extack *ack);
+
 /* The IOVA of a byte of the buffers. */
 uint64_t virtio_iova(const struct virtio_device *dev, const void *hva);
 /* Publish what was added to the ring, and kick if the device wants that. */
 void virtio_queue_publish(struct virtio_queue *vq);
+
+/* The device does what it must not: log and event. */
+void virtio_broken(struct virtio_device *dev, const char *why);
 
 extern const struct virtio_driver virtio_blk_driver;
 
