@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include <endian.h>
+#include <string.h>
+
+#include "backends/net/vnet.h"
+#include "base/defs.h"
+
+static const struct {
+	unsigned int cap;
+	unsigned int guest, host; /* feature bits */
+} offloads[] = {
+	{NET_CAP_CSUM, VIRTIO_NET_F_GUEST_CSUM, VIRTIO_NET_F_CSUM},
+	{NET_CAP_TSO4, VIRTIO_NET_F_GUEST_TSO4, VIRTIO_NET_F_HOST_TSO4},
+	{NET_CAP_TSO6, VIRTIO_NET_F_GUEST_TSO6, VIRTIO_NET_F_HOST_TSO6},
+	{NET_CAP_ECN, VIRTIO_NET_F_GUEST_ECN, VIRTIO_NET_F_HOST_ECN},
+	{NET_CAP_UFO, VIRTIO_NET_F_GUEST_UFO, VIRTIO_NET_F_HOST_UFO},
+	{NET_CAP_USO4, VIRTIO_NET_F_GUEST_USO4, VIRTIO_NET_F_HOST_USO},
+	{NET_CAP_USO6, VIRTIO_NET_F_GUEST_USO6, VIRTIO_NET_F_HOST_USO},
+};
+
+void vnet_hdr_read(const void *wire, struct net_hdr *hdr)
+{
+	struct virtio_net_hdr_v1 h;
+
+	memcpy(&h, wire, sizeof(h));
+	*hdr = (struct net_hdr){
+		.flags = h.flags,
+		.gso_type = h.gso_type,
+		.hdr_len = le16toh(h.hdr_len),
+		.gso_size = le16toh(h.gso_size),
+		.csum_start = le16toh(h.csum_start),
+		.csum_offset = le16toh(h.csum_offset),
+	};
+}
+
+void vnet_hdr_write(const struct net_hdr *hdr, uint16_t num_buffers, void *wire)
+{
+	struct virtio_net_hdr_v1 h = {
+		.flags = hdr->flags,
+		.gso_type = hdr->gso_type,
+		.hdr_len = htole16(hdr->hdr_len),
+		.gso_size = htole16(hdr->gso_size),
+		.csum_start = htole16(hdr->csum_start),
+		.csum_offset = htole16(hdr->csum_offset),
+		.num_buffers = htole16(num_buffers),
+	};
+
+	memcpy(wire, &h, sizeof(h));
+}
+
+unsigned int vnet_guest_caps(uint64_t features)
+{
+	unsigned int caps = 0;
+
+	for (size_t i = 0; i < ARRAY_SIZE(offloads); i++)
+		if (features & BIT_ULL(offloads[i].guest))
+			caps |= offloads[i].cap;
+	return caps;
+}
+
+unsigned int vnet_host_caps(uint64_t features)
+{
+	unsigned int caps = 0;
+
+	for (size_t i = 0; i < ARRAY_SIZE(offloads); i++)
+		if (features & BIT_ULL(offloads[i].host))
+			caps |= offloads[i].cap;
+	return caps;
+}
+
+/* Frames to be cut have partial checksums, and ECN is a kind of TSO. */
+static unsigned int fit_caps(unsigned int caps)
+{
+	if (!(caps & NET_CAP_CSUM))
+		return 0;
+	if (!(caps & (NET_CAP_TSO4 | NET_CAP_TSO6)))
+		caps &= ~NET_CAP_ECN;
+	return caps;
+}
+
+uint64_t vnet_fit_offloads(uint64_t features, unsigned int caps)
+{
+	unsigned int guest = fit_caps(vnet_guest_caps(features) & caps);
+	unsigned int host = fit_caps(vnet_host_caps(features) & caps);
+
+	for (size_t i = 0; i < ARRAY_SIZE(offloads); i++) {
+		if (!(guest & offloads[i].cap))
+			features &= ~BIT_ULL(offloads[i].guest);
+		if (!(host & offloads[i].cap))
+			features &= ~BIT_ULL(offloads[i].host);
+	}
+	return features;
+}

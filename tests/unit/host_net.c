@@ -1,0 +1,255 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/ethtool.h>
+#include <linux/if_packet.h>
+#include <linux/netlink.h>
+#include <linux/rtnetlink.h>
+#include <linux/sockios.h>
+#include <net/ethernet.h>
+#include <net/if.h>
+#include <netinet/ip.h>
+#include <netinet/tcp.h>
+#include <poll.h>
+#include <sched.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
+#include <cmocka.h>
+
+#include "base/defs.h"
+#include "host_net.h"
+
+#define PATIENCE_MS 20000
+#define PROTOCOL    0x88b5 /* for experiments */
+
+#ifndef PACKET_IGNORE_OUTGOING
+#define PACKET_IGNORE_OUTGOING 23
+#endif
+
+/* ---- the namespace */
+
+static void write_file(const char *path, const char *text)
+{
+	int fd vdpa_cleanup(fd_closep) = open(path, O_WRONLY | O_CLOEXEC);
+
+	if (fd >= 0 && write(fd, text, strlen(text)) < 0)
+		printf("cannot write %s: %s\n", path, strerror(errno));
+}
+
+bool host_net_enter(void)
+{
+	if (unshare(CLONE_NEWNET) && unshare(CLONE_NEWUSER | CLONE_NEWNET)) {
+		printf("a network namespace cannot be made: %s\n", strerror(errno));
+		return false;
+	}
+	if (access("/dev/net/tun", R_OK | W_OK)) {
+		puts("there is no /dev/net/tun that may be opened");
+		return false;
+	}
+	/* Else an interface that goes up begins to speak. */
+	write_file("/proc/sys/net/ipv6/conf/default/disable_ipv6", "1");
+	return true;
+}
+
+/* ---- frames */
+
+static void request(const char *ifname, unsigned long req, struct ifreq *ifr)
+{
+	int fd vdpa_cleanup(fd_closep) = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+
+	assert_true(fd >= 0);
+	snprintf(ifr->ifr_name, sizeof(ifr->ifr_name), "%s", ifname);
+	if (ioctl(fd, req, ifr))
+		fail_msg("ioctl 0x%lx of '%s': %s", req, ifname, strerror(errno));
+}
+
+static void set_up(const char *ifname)
+{
+	struct ifreq ifr = {0};
+
+	request(ifname, SIOCGIFFLAGS, &ifr);
+	ifr.ifr_flags |= IFF_UP;
+	request(ifname, SIOCSIFFLAGS, &ifr);
+}
+
+int host_net_open(const char *ifname)
+{
+	int fd = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, 0), on = 1, room = 16 << 20;
+	struct sockaddr_ll addr = {
+		.sll_family = AF_PACKET,
+		.sll_protocol = htons(ETH_P_ALL),
+		.sll_ifindex = (int)if_nametoindex(ifname),
+	};
+
+	assert_true(fd >= 0);
+	assert_int_not_equal(addr.sll_ifindex, 0);
+	set_up(ifname);
+	assert_int_equal(setsockopt(fd, SOL_PACKET, PACKET_VNET_HDR, &on, sizeof(on)), 0);
+	assert_int_equal(setsockopt(fd, SOL_PACKET, PACKET_IGNORE_OUTGOING, &on, sizeof(on)), 0);
+	assert_int_equal(setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &room, sizeof(room)), 0);
+	assert_int_equal(bind(fd, (struct sockaddr *)&addr, sizeof(addr)), 0);
+	return fd;
+}
+
+void host_net_send(int fd, const struct virtio_net_hdr *hdr, const void *frame, size_t len)
+{
+	struct virtio_net_hdr none = {0};
+	struct iovec iov[] = {
+		{hdr ? (void *)hdr : &none, sizeof(none)},
+		{(void *)frame, len},
+	};
+
+	assert_int_equal(writev(fd, iov, 2), sizeof(none) + len);
+}
+
+size_t host_net_recv(int fd, struct virtio_net_hdr *hdr, void *frame, size_t len)
+{
+	struct pollfd pfd = {.fd = fd, .events = POLLIN};
+	struct virtio_net_hdr own;
+	struct iovec iov[] = {{hdr ? hdr : &own, sizeof(own)}, {frame, len}};
+	ssize_t got;
+
+	if (poll(&pfd, 1, PATIENCE_MS) != 1)
+		fail_msg("no frame came for %d s", PATIENCE_MS / 1000);
+	got = readv(fd, iov, 2);
+	if (got < (ssize_t)sizeof(own))
+		fail_msg("cannot read a frame: %s", strerror(errno));
+	return (size_t)got - sizeof(own);
+}
+
+bool host_net_quiet(int fd)
+{
+	struct pollfd pfd = {.fd = fd, .events = POLLIN};
+
+	return poll(&pfd, 1, 0) == 0;
+}
+
+/* ---- what the interface is like */
+
+void host_net_delete(const char *ifname)
+{
+	struct {
+		struct nlmsghdr head;
+		struct ifinfomsg info;
+	} msg = {
+		.head = {.nlmsg_len = sizeof(msg),
+			 .nlmsg_type = RTM_DELLINK,
+			 .nlmsg_flags = NLM_F_REQUEST | NLM_F_ACK},
+		.info = {.ifi_index = (int)if_nametoindex(ifname)},
+	};
+	struct {
+		struct nlmsghdr head;
+		struct nlmsgerr err;
+		char more[256];
+	} reply = {0};
+	int fd vdpa_cleanup(fd_closep) = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE);
+
+	assert_true(fd >= 0);
+	assert_int_equal(send(fd, &msg, sizeof(msg), 0), sizeof(msg));
+	assert_true(recv(fd, &reply, sizeof(reply), 0) > 0);
+	assert_int_equal(reply.err.error, 0);
+}
+
+bool host_net_exists(const char *ifname)
+{
+	return if_nametoindex(ifname);
+}
+
+bool host_net_carrier(const char *ifname)
+{
+	struct ethtool_value value = {.cmd = ETHTOOL_GLINK};
+	struct ifreq ifr = {.ifr_data = (void *)&value};
+
+	request(ifname, SIOCETHTOOL, &ifr);
+	return value.data;
+}
+
+uint32_t host_net_mtu(const char *ifname)
+{
+	struct ifreq ifr = {0};
+
+	request(ifname, SIOCGIFMTU, &ifr);
+	return (uint32_t)ifr.ifr_mtu;
+}
+
+void host_net_mac(const char *ifname, uint8_t mac[6])
+{
+	struct ifreq ifr = {0};
+
+	request(ifname, SIOCGIFHWADDR, &ifr);
+	memcpy(mac, ifr.ifr_hwaddr.sa_data, 6);
+}
+
+/* ---- content */
+
+static const uint8_t dst[6] = {0x02, 0, 0, 0, 0, 1}, src[6] = {0x02, 0, 0, 0, 0, 2};
+
+static size_t fill_eth(uint8_t *frame, uint16_t protocol)
+{
+	memcpy(frame, dst, 6);
+	memcpy(frame + 6, src, 6);
+	protocol = htons(protocol);
+	memcpy(frame + 12, &protocol, 2);
+	return 14;
+}
+
+void host_net_fill(uint8_t *frame, size_t len, unsigned int seed)
+{
+	for (size_t i = fill_eth(frame, PROTOCOL); i < len; i++)
+		frame[i] = (uint8_t)(i * 7 + i / 256 + seed);
+}
+
+static uint16_t fold(uint32_t sum)
+{
+	sum = (sum & 0xffff) + (sum >> 16);
+	return (uint16_t)(sum + (sum >> 16));
+}
+
+static uint32_t sum16(const void *buf, size_t len)
+{
+	uint32_t sum = 0;
+	uint16_t word;
+
+	for (size_t i = 0; i + 1 < len; i += 2) {
+		memcpy(&word, (const uint8_t *)buf + i, 2);
+		sum += word;
+	}
+	return sum;
+}
+
+struct virtio_net_hdr host_net_fill_tcp(uint8_t *frame, size_t len, uint16_t gso_size)
+{
+	struct iphdr ip = {
+		.version = 4,
+		.ihl = 5,
+		.tot_len = htons((uint16_t)(len - 14)),
+		.ttl = 64,
+		.protocol = IPPROTO_TCP,
+		.saddr = inet_addr("192.0.2.1"),
+		.daddr = inet_addr("192.0.2.2"),
+	};
+	struct tcphdr tcp = {.source = htons(1000), .dest = htons(2000), .doff = 5, .ack = 1};
+	uint32_t pseudo;
+
+	host_net_fill(frame, len, 0);
+	fill_eth(frame, ETHERTYPE_IP);
+	ip.check = (uint16_t)~fold(sum16(&ip, sizeof(ip)));
+	pseudo = sum16(&ip.saddr, 8) + htons(IPPROTO_TCP) + htons((uint16_t)(len - 34));
+	tcp.check = fold(pseudo);
+	memcpy(frame + 14, &ip, sizeof(ip));
+	memcpy(frame + 34, &tcp, sizeof(tcp));
+	return (struct virtio_net_hdr){
+		.flags = VIRTIO_NET_HDR_F_NEEDS_CSUM,
+		.gso_type = gso_size ? VIRTIO_NET_HDR_GSO_TCPV4 : VIRTIO_NET_HDR_GSO_NONE,
+		.hdr_len = 54,
+		.gso_size = gso_size,
+		.csum_start = 34,
+		.csum_offset = 16,
+	};
+}

@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The network of this host, as programs on it see it: in a network namespace of the test's own, so
+ * names cannot clash and nobody else sends anything.
+ */
+#ifndef UNIT_HOST_NET_H
+#define UNIT_HOST_NET_H
+
+#include <linux/virtio_net.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define HOST_MTU_FRAME 1514
+#define HOST_MAX_FRAME 65549 /* what a packet may have at most, with its Ethernet header */
+
+/* Before any thread is there.  false, and why on standard output: not permitted. */
+bool host_net_enter(void);
+
+/* Make the interface go up, and see all frames that it receives.  Fails the test. */
+int host_net_open(const char *ifname);
+/* hdr NULL: nothing special. */
+void host_net_send(int fd, const struct virtio_net_hdr *hdr, const void *frame, size_t len);
+/* The next frame, waited for; fails the test after a while.  hdr may be NULL. */
+size_t host_net_recv(int fd, struct virtio_net_hdr *hdr, void *frame, size_t len);
+/* Is there none now? */
+bool host_net_quiet(int fd);
+
+/* As `ip link del` does. */
+void host_net_delete(const char *ifname);
+bool host_net_exists(const char *ifname);
+bool host_net_carrier(const char *ifname);
+uint32_t host_net_mtu(const char *ifname);
+void host_net_mac(const char *ifname, uint8_t mac[6]);
+
+/* A frame of len bytes with a pattern that depends on seed, of a protocol that no stack knows. */
+void host_net_fill(uint8_t *frame, size_t len, unsigned int seed);
+/* A TCP segment in IPv4 of len bytes altogether, its checksum left to the card.  Returns the header
+ * that says so, with gso_size (0: no GSO). */
+struct virtio_net_hdr host_net_fill_tcp(uint8_t *frame, size_t len, uint16_t gso_size);
+
+#endif
