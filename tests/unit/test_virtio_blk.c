@@ -268,6 +268,19 @@ static void test_virtio_blk_delete_by_force_while_open(void **state)
 	add(env, ATTRS("backend", "ram", "size", "4M"));
 }
 
+static void test_virtio_blk_refuses_what_is_for_others(void **state)
+{
+	struct env *env = *state;
+	struct vdpa_result res = {0};
+
+	add(env, ATTRS("backend", "ram", "size", "4M"));
+	vdpa_dev_bind(env->bus, "disk0", "virtio", ATTRS("ifname", "eth7"), 0, vdpa_result_done,
+		      &res);
+	run(env, &res);
+	assert_int_equal(res.err, -EINVAL);
+	assert_string_equal(res.ack.msg, "'ifname' means nothing to virtio_blk");
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(void)
@@ -282,6 +295,7 @@ int main(void)
 		TEST(test_virtio_blk_resize_reaches_the_file),
 		TEST(test_virtio_blk_unbind_refuses_while_open),
 		TEST(test_virtio_blk_delete_by_force_while_open),
+		TEST(test_virtio_blk_refuses_what_is_for_others),
 	};
 
 	if (access("/dev/fuse", R_OK | W_OK)) {

@@ -5,5 +5,8 @@ const struct virtio_driver *const virtio_drivers[] = {
 #ifdef HAVE_VIRTIO_BLK
 	&virtio_blk_driver,
 #endif
+#ifdef HAVE_VIRTIO_NET
+	&virtio_net_driver,
+#endif
 	NULL,
 };

@@ -424,6 +424,9 @@ static const struct vdpa_attr_desc virtio_attrs[] = {
 	{.name = "group",
 	 .type = VDPA_ATTR_STRING,
 	 .help = "blk: its group (default: the daemon's)"},
+	{.name = "ifname",
+	 .type = VDPA_ATTR_STRING,
+	 .help = "net: the network interface that this host gets (default: the device's name)"},
 	{0},
 };
 
