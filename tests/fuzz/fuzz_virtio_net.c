@@ -60,7 +60,7 @@ static void check_frame(const struct net_rx *rx)
 	bool seen[NUM] = {false};
 	uint32_t bytes = 0;
 
-	check(rx->pieces && rx->pieces <= rx->num && rx->iov[0].iov_len >= VNET_HDR_LEN);
+	check(rx->pieces && rx->pieces <= rx->num && rx->iov[0].iov_len >= NET_HDR_LEN);
 	check(rx->mergeable || rx->pieces == 1);
 	for (uint32_t i = 0; i < rx->pieces; i++) {
 		size_t off = (size_t)((uint8_t *)rx->iov[i].iov_base - rx->buffers);

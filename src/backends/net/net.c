@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "backends/net/net.h"
+#include "backends/net/tap.h"
 
 #include <string.h>
 
@@ -9,11 +10,13 @@ static const struct {
 } backends[] = {
 	{"loopback", net_loopback_open},
 	{"null", net_null_open},
+	{"tap", net_tap_open},
 };
 
 const char *const net_backend_names[] = {
 	"loopback",
 	"null",
+	"tap",
 	NULL,
 };
 

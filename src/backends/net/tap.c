@@ -37,7 +37,7 @@ struct tap_rx {
 	struct net_sink *sink;
 	struct loop_watch watch;
 	uint32_t waits; /* bytes in buf that wait for room, with the header; 0: none */
-	uint8_t buf[VNET_HDR_LEN + NET_FRAME_MAX];
+	uint8_t buf[NET_HDR_LEN + NET_FRAME_MAX];
 };
 
 static struct tap *to_tap(struct net_backend *net)
@@ -68,7 +68,7 @@ static void tap_tx_detach(struct net_queue *queue)
 static int tap_send(struct net_queue *queue, const struct net_pkt *pkt)
 {
 	struct tap_tx *tx = container_of(queue, struct tap_tx, queue);
-	uint8_t wire[VNET_HDR_LEN];
+	uint8_t wire[NET_HDR_LEN];
 	struct net_hdr hdr = pkt->hdr;
 	uint32_t num = net_pkt_iov(pkt, tx->iov + 1, IOV_MAX - 1);
 
@@ -77,7 +77,7 @@ static int tap_send(struct net_queue *queue, const struct net_pkt *pkt)
 	/* The kernel takes the hint at its word, and refuses a frame where it is wrong. */
 	if (hdr.hdr_len > pkt->len)
 		hdr.hdr_len = 0;
-	vnet_hdr_write(&hdr, 0, wire);
+	net_hdr_write(&hdr, 0, wire);
 	tx->iov[0] = (struct iovec){wire, sizeof(wire)};
 	return writev(tx->fd, tx->iov, (int)num + 1) < 0 ? -errno : 0;
 }
@@ -127,7 +127,7 @@ static bool read_frame(struct tap_rx *rx)
 {
 	ssize_t len = read(rx->fd, rx->buf, sizeof(rx->buf));
 
-	if (len < (ssize_t)(VNET_HDR_LEN + NET_ETH_LEN))
+	if (len < (ssize_t)(NET_HDR_LEN + NET_ETH_LEN))
 		return false;
 	rx->waits = (uint32_t)len;
 	return true;
@@ -136,10 +136,10 @@ static bool read_frame(struct tap_rx *rx)
 /* Returns false when the guest has no room. */
 static bool deliver_frame(struct tap_rx *rx)
 {
-	struct iovec whole = {rx->buf + VNET_HDR_LEN, rx->waits - VNET_HDR_LEN};
+	struct iovec whole = {rx->buf + NET_HDR_LEN, rx->waits - NET_HDR_LEN};
 	struct net_pkt pkt = {.iov = &whole, .num = 1, .len = (uint32_t)whole.iov_len};
 
-	vnet_hdr_read(rx->buf, &pkt.hdr);
+	net_hdr_read(rx->buf, &pkt.hdr);
 	if (!net_hdr_check(&pkt.hdr, pkt.len, NET_CAP_ALL) &&
 	    rx->sink->ops->deliver(rx->sink, &pkt) == -ENOBUFS)
 		return false;

@@ -65,7 +65,7 @@ static int open_node(struct vdpa_extack *ack)
 static int attach(struct tap_dev *tap, bool multi_queue, bool exclusive, struct vdpa_extack *ack)
 {
 	int fd vdpa_cleanup(fd_closep) = open_node(ack);
-	int hdr_len = VNET_HDR_LEN, little_endian = 1;
+	int hdr_len = NET_HDR_LEN, little_endian = 1;
 	struct ifreq ifr = {0};
 
 	if (fd < 0)

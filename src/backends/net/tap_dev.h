@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * A TAP interface of this host: one descriptor for each queue, which reads and writes frames with
- * the header of virtio-net before them (VNET_HDR_LEN bytes, little-endian).
+ * the header of virtio-net before them (NET_HDR_LEN bytes, little-endian).
  *
  * What is written to it this host receives, what this host sends is read.  A descriptor does not
  * block, and belongs to whoever uses the queue; everything else here is for a thread that may

@@ -1,7 +1,4 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-#include <endian.h>
-#include <string.h>
-
 #include "backends/net/vnet.h"
 #include "base/defs.h"
 
@@ -18,37 +15,7 @@ static const struct {
 	{NET_CAP_USO6, VIRTIO_NET_F_GUEST_USO6, VIRTIO_NET_F_HOST_USO},
 };
 
-void vnet_hdr_read(const void *wire, struct net_hdr *hdr)
-{
-	struct virtio_net_hdr_v1 h;
-
-	memcpy(&h, wire, sizeof(h));
-	*hdr = (struct net_hdr){
-		.flags = h.flags,
-		.gso_type = h.gso_type,
-		.hdr_len = le16toh(h.hdr_len),
-		.gso_size = le16toh(h.gso_size),
-		.csum_start = le16toh(h.csum_start),
-		.csum_offset = le16toh(h.csum_offset),
-	};
-}
-
-void vnet_hdr_write(const struct net_hdr *hdr, uint16_t num_buffers, void *wire)
-{
-	struct virtio_net_hdr_v1 h = {
-		.flags = hdr->flags,
-		.gso_type = hdr->gso_type,
-		.hdr_len = htole16(hdr->hdr_len),
-		.gso_size = htole16(hdr->gso_size),
-		.csum_start = htole16(hdr->csum_start),
-		.csum_offset = htole16(hdr->csum_offset),
-		.num_buffers = htole16(num_buffers),
-	};
-
-	memcpy(wire, &h, sizeof(h));
-}
-
-unsigned int vnet_guest_caps(uint64_t features)
+unsigned int net_guest_caps(uint64_t features)
 {
 	unsigned int caps = 0;
 
@@ -58,7 +25,7 @@ unsigned int vnet_guest_caps(uint64_t features)
 	return caps;
 }
 
-unsigned int vnet_host_caps(uint64_t features)
+unsigned int net_host_caps(uint64_t features)
 {
 	unsigned int caps = 0;
 
@@ -78,10 +45,10 @@ static unsigned int fit_caps(unsigned int caps)
 	return caps;
 }
 
-uint64_t vnet_fit_offloads(uint64_t features, unsigned int caps)
+uint64_t net_fit_offloads(uint64_t features, unsigned int caps)
 {
-	unsigned int guest = fit_caps(vnet_guest_caps(features) & caps);
-	unsigned int host = fit_caps(vnet_host_caps(features) & caps);
+	unsigned int guest = fit_caps(net_guest_caps(features) & caps);
+	unsigned int host = fit_caps(net_host_caps(features) & caps);
 
 	for (size_t i = 0; i < ARRAY_SIZE(offloads); i++) {
 		if (!(guest & offloads[i].cap))

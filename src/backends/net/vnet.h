@@ -8,24 +8,54 @@
 #ifndef BACKENDS_NET_VNET_H
 #define BACKENDS_NET_VNET_H
 
+#include <endian.h>
+
 #include "backends/net/net.h"
 
 /* Bytes of the header with VERSION_1, whatever else was negotiated. */
-#define VNET_HDR_LEN sizeof(struct virtio_net_hdr_v1)
+#define NET_HDR_LEN sizeof(struct virtio_net_hdr_v1)
 
-/* From VNET_HDR_LEN bytes of any alignment, read once / to them, with this number of buffers. */
-void vnet_hdr_read(const void *wire, struct net_hdr *hdr);
-void vnet_hdr_write(const struct net_hdr *hdr, uint16_t num_buffers, void *wire);
+/* From NET_HDR_LEN bytes of any alignment, read once. */
+static inline void net_hdr_read(const void *wire, struct net_hdr *hdr)
+{
+	struct virtio_net_hdr_v1 h;
+
+	memcpy(&h, wire, sizeof(h));
+	*hdr = (struct net_hdr){
+		.flags = h.flags,
+		.gso_type = h.gso_type,
+		.hdr_len = le16toh(h.hdr_len),
+		.gso_size = le16toh(h.gso_size),
+		.csum_start = le16toh(h.csum_start),
+		.csum_offset = le16toh(h.csum_offset),
+	};
+}
+
+/* To them: of a frame in so many buffers, 0 on its way to a device. */
+static inline void net_hdr_write(const struct net_hdr *hdr, uint16_t num_buffers, void *wire)
+{
+	const struct virtio_net_hdr_v1 h = {
+		.flags = hdr->flags,
+		.gso_type = hdr->gso_type,
+		.hdr_len = htole16(hdr->hdr_len),
+		.gso_size = htole16(hdr->gso_size),
+		.csum_start = htole16(hdr->csum_start),
+		.csum_offset = htole16(hdr->csum_offset),
+		.num_buffers = htole16(num_buffers),
+	};
+
+	memcpy(wire, &h, sizeof(h));
+}
 
 /* What the driver takes / what the device takes, with these features negotiated: NET_CAP_*. */
-unsigned int vnet_guest_caps(uint64_t features);
-unsigned int vnet_host_caps(uint64_t features);
+unsigned int net_guest_caps(uint64_t features);
+unsigned int net_host_caps(uint64_t features);
 
 /*
  * Of these features, those that go together: bits about offloads that need caps (both ways), or
  * other bits, that are not there are taken out.  Bits about something else stay.
  * @spec virtio 1.3, 5.1.3.1
  */
-uint64_t vnet_fit_offloads(uint64_t features, unsigned int caps);
+uint64_t net_fit_offloads(uint64_t features, unsigned int caps);
 
 #endif

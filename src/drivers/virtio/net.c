@@ -162,7 +162,7 @@ static void net_config_changed(struct virtio_device *dev)
 /* What is offered, of what goes together and both this driver and the TAP can do. */
 static uint64_t wanted_features(const struct net_if *net, uint64_t offer)
 {
-	uint64_t features = vnet_fit_offloads(offer & virtio_net_driver.features, net->tap.caps);
+	uint64_t features = net_fit_offloads(offer & virtio_net_driver.features, net->tap.caps);
 
 	if (!(features & BIT_ULL(VIRTIO_NET_F_CTRL_VQ)))
 		features &= ~NEED_CTRL_VQ;
@@ -206,7 +206,7 @@ static int negotiate(struct net_if *net, struct vdpa_extack *ack)
 	if (err)
 		return err;
 	net->npairs = net->tap.queues;
-	err = tap_dev_set_caps(&net->tap, vnet_host_caps(net->dev->features));
+	err = tap_dev_set_caps(&net->tap, net_host_caps(net->dev->features));
 	if (err)
 		return vdpa_extack_set(ack, err, "cannot set the offloads of the interface '%s'",
 				       net->tap.name);

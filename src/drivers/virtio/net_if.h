@@ -22,7 +22,7 @@
 
 #define NET_TX_SLOTS   256u /* frames that the device has at most */
 /* An odd number of cache lines, so that headers do not all meet in the same ones. */
-#define NET_SLOT_BYTES (VNET_HDR_LEN + NET_FRAME_MAX + 35)
+#define NET_SLOT_BYTES (NET_HDR_LEN + NET_FRAME_MAX + 35)
 #define NET_PIECE      4160u /* bytes of a receive buffer that can be merged; the same */
 
 struct net_if;

@@ -28,7 +28,7 @@ static void write_frame(struct net_pair *pair)
 {
 	const struct net_rx *rx = &pair->rx;
 
-	if (rx->bytes <= VNET_HDR_LEN + NET_FRAME_MAX &&
+	if (rx->bytes <= NET_HDR_LEN + NET_FRAME_MAX &&
 	    writev(pair->tap, rx->iov, (int)rx->pieces) >= 0)
 		return;
 	/* What the kernel does not like of it, or has no room for, is the kernel's to say: the
@@ -74,7 +74,7 @@ static bool send_frame(struct net_pair *pair)
 	ssize_t len = read(pair->tap, slot, NET_SLOT_BYTES);
 	struct vdpa_drvq_sg sg;
 
-	if (len < (ssize_t)(VNET_HDR_LEN + NET_ETH_LEN)) {
+	if (len < (ssize_t)(NET_HDR_LEN + NET_ETH_LEN)) {
 		if (len < 0 && errno != EAGAIN && errno != EINTR)
 			net_if_fail(pair->net, "the interface is gone");
 		return false;

@@ -54,7 +54,7 @@ bool net_rx_next(struct net_rx *rx)
 		return false;
 	if (!take_piece(rx))
 		return give_up(rx, NULL);
-	if (rx->bytes < VNET_HDR_LEN)
+	if (rx->bytes < NET_HDR_LEN)
 		return give_up(rx, "the device used a receive buffer without a whole header");
 	num = num_buffers(rx);
 	if (!num || num > rx->num)

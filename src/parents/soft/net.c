@@ -18,6 +18,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "backends/net/tap.h"
 #include "base/defs.h"
 #include "bus/bus.h"
 
@@ -42,42 +43,6 @@
 	 BIT_ULL(VIRTIO_NET_F_MRG_RXBUF) | BIT_ULL(VIRTIO_NET_F_SPEED_DUPLEX))
 
 /* ---- features */
-
-struct cap_bit {
-	unsigned int cap;
-	uint8_t guest; /* the feature by which a driver takes such frames */
-	uint8_t host;  /* ... may send them */
-};
-
-static const struct cap_bit cap_bits[] = {
-	{NET_CAP_CSUM, VIRTIO_NET_F_GUEST_CSUM, VIRTIO_NET_F_CSUM},
-	{NET_CAP_TSO4, VIRTIO_NET_F_GUEST_TSO4, VIRTIO_NET_F_HOST_TSO4},
-	{NET_CAP_TSO6, VIRTIO_NET_F_GUEST_TSO6, VIRTIO_NET_F_HOST_TSO6},
-	{NET_CAP_ECN, VIRTIO_NET_F_GUEST_ECN, VIRTIO_NET_F_HOST_ECN},
-	{NET_CAP_UFO, VIRTIO_NET_F_GUEST_UFO, VIRTIO_NET_F_HOST_UFO},
-	{NET_CAP_USO4, VIRTIO_NET_F_GUEST_USO4, VIRTIO_NET_F_HOST_USO},
-	{NET_CAP_USO6, VIRTIO_NET_F_GUEST_USO6, VIRTIO_NET_F_HOST_USO},
-};
-
-unsigned int net_guest_caps(uint64_t features)
-{
-	unsigned int caps = 0;
-
-	for (size_t i = 0; i < ARRAY_SIZE(cap_bits); i++)
-		if (features & BIT_ULL(cap_bits[i].guest))
-			caps |= cap_bits[i].cap;
-	return caps;
-}
-
-static unsigned int host_caps(uint64_t features)
-{
-	unsigned int caps = 0;
-
-	for (size_t i = 0; i < ARRAY_SIZE(cap_bits); i++)
-		if (features & BIT_ULL(cap_bits[i].host))
-			caps |= cap_bits[i].cap;
-	return caps;
-}
 
 /* A feature, and what it makes no sense without. */
 static const struct {
@@ -114,7 +79,7 @@ static int net_features_ok(struct vdpa_soft *soft, uint64_t features, struct vdp
 	}
 	net->features = features;
 	net->mergeable = features & BIT_ULL(VIRTIO_NET_F_MRG_RXBUF);
-	net->tx_caps = host_caps(features);
+	net->tx_caps = net_host_caps(features);
 	pthread_mutex_lock(&net->lock);
 	net->rx_caps = net_guest_caps(features);
 	if (net->announce && features & BIT_ULL(VIRTIO_NET_F_GUEST_ANNOUNCE)) {
@@ -396,6 +361,7 @@ static int net_set_attrs(struct vdpa_soft *soft, struct vdpa_attrs *attrs, struc
 
 static const struct vdpa_attr_desc net_attrs[] = {
 	NET_ATTRS,
+	NET_TAP_ATTRS,
 	NET_DEVICE_ATTRS,
 	{0},
 };

@@ -14,16 +14,11 @@
 #ifndef SOFT_NET_H
 #define SOFT_NET_H
 
-#include <linux/virtio_net.h>
 #include <pthread.h>
 
-#include "backends/net/net.h"
-#include "backends/net/virtio_net_defs.h"
+#include "backends/net/vnet.h"
 #include "base/ratelimit.h"
 #include "parents/soft/internal.h"
-
-/* The header in front of each frame, of a device with VERSION_1. */
-#define NET_HDR_LEN sizeof(struct virtio_net_hdr_v1)
 
 /* Features that the driver may switch while it runs. */
 #define NET_GUEST_OFFLOADS                                                                         \
@@ -196,8 +191,6 @@ bool net_filter_vlan(struct net_filter *filter, uint16_t vid, bool on);
 int net_save(struct vdpa_soft *soft, struct vdpa_state_blob *blob, struct vdpa_extack *ack);
 int net_load(struct vdpa_soft *soft, const struct vdpa_state_blob *blob, struct vdpa_extack *ack);
 
-/* What the driver takes, of its features. */
-unsigned int net_guest_caps(uint64_t features);
 /* Write the status field.  net->lock is held. */
 void net_set_status(struct net *net, uint16_t status, bool tell);
 

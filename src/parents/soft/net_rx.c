@@ -2,7 +2,6 @@
 /*
  * Frames for the driver: a receive queue is the sink of a backend.
  */
-#include <endian.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -82,29 +81,16 @@ static void copy(struct cursor *to, struct source *from, size_t len)
 	}
 }
 
-static void make_header(struct virtio_net_hdr_v1 *hdr, const struct net_pkt *pkt, uint16_t buffers)
-{
-	*hdr = (struct virtio_net_hdr_v1){
-		.flags = pkt->hdr.flags,
-		.gso_type = pkt->hdr.gso_type,
-		.hdr_len = htole16(pkt->hdr.hdr_len),
-		.gso_size = htole16(pkt->hdr.gso_size),
-		.csum_start = htole16(pkt->hdr.csum_start),
-		.csum_offset = htole16(pkt->hdr.csum_offset),
-		.num_buffers = htole16(buffers),
-	};
-}
-
 /* Put the frame into the buffers, which have room for it. */
 static void fill(struct vdpa_soft_req **reqs, uint16_t num, const struct net_pkt *pkt)
 {
 	struct source from = {.pkt = pkt, .piece = pkt->head_len ? 0 : 1};
 	uint64_t left = NET_HDR_LEN + pkt->len;
-	struct virtio_net_hdr_v1 hdr;
+	uint8_t hdr[NET_HDR_LEN];
 
 	if (from.piece)
 		from.off = pkt->off;
-	make_header(&hdr, pkt, num);
+	net_hdr_write(&pkt->hdr, num, hdr);
 	for (uint16_t i = 0; i < num; i++) {
 		const struct vdpa_vq_elem *elem = &reqs[i]->elem;
 		uint32_t len = elem->in_len < left ? elem->in_len : (uint32_t)left;
@@ -112,7 +98,7 @@ static void fill(struct vdpa_soft_req **reqs, uint16_t num, const struct net_pkt
 
 		left -= len;
 		if (!i) {
-			put(&to, (const uint8_t *)&hdr, NET_HDR_LEN);
+			put(&to, hdr, NET_HDR_LEN);
 			copy(&to, &from, len - NET_HDR_LEN);
 		} else {
 			copy(&to, &from, len);
@@ -127,15 +113,13 @@ static inline bool fill_simply(struct vdpa_soft_req *req, const struct net_pkt *
 	const struct vdpa_vq_elem *elem = &req->elem;
 	const struct iovec *to = elem->iov + elem->out_num, *from = pkt->iov;
 	uint32_t rest = pkt->len - pkt->head_len;
-	struct virtio_net_hdr_v1 hdr;
 	uint8_t *dst;
 
 	if (to->iov_len < NET_HDR_LEN + pkt->len || !pkt->num ||
 	    !range_fits(pkt->off, rest, from->iov_len))
 		return false;
 	dst = to->iov_base;
-	make_header(&hdr, pkt, 1);
-	memcpy(dst, &hdr, NET_HDR_LEN);
+	net_hdr_write(&pkt->hdr, 1, dst);
 	dst += NET_HDR_LEN;
 	if (pkt->head_len)
 		memcpy(dst, pkt->head, pkt->head_len);

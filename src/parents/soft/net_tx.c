@@ -3,7 +3,6 @@
  * Frames from the driver to the backend, a burst at a time: all are taken, handed to the backend,
  * and given back when it has sent them, so that their memory stays the frame's until then.
  */
-#include <endian.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -79,15 +78,9 @@ static int frame_of(const struct net_txq *tx, const struct vdpa_soft_req *req, s
 	}
 	if (likely(!hdr.flags && !hdr.gso_type))
 		return 0;
-	pkt->hdr = (struct net_hdr){
-		/* No other is a driver's to set.  @spec virtio 1.3, 5.1.6.2.1 */
-		.flags = hdr.flags & VIRTIO_NET_HDR_F_NEEDS_CSUM,
-		.gso_type = hdr.gso_type,
-		.hdr_len = le16toh(hdr.hdr_len),
-		.gso_size = le16toh(hdr.gso_size),
-		.csum_start = le16toh(hdr.csum_start),
-		.csum_offset = le16toh(hdr.csum_offset),
-	};
+	net_hdr_read(&hdr, &pkt->hdr);
+	/* No other is a driver's to set.  @spec virtio 1.3, 5.1.6.2.1 */
+	pkt->hdr.flags &= VIRTIO_NET_HDR_F_NEEDS_CSUM;
 	return net_hdr_check(&pkt->hdr, pkt->len, tx->caps);
 }
 
