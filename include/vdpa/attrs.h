@@ -79,6 +79,8 @@ int vdpa_attrs_take_fd(struct vdpa_attrs *attrs, const char *key);
 /** Duplicate each descriptor that is there, so that it outlives its taking.  The bus does, before a
  * device is added or bound.  @return 0, -EMFILE */
 int vdpa_attrs_keep_fds(struct vdpa_attrs *attrs, struct vdpa_extack *ack);
+/** Close those that nobody took, and their duplicates. */
+void vdpa_attrs_drop_fds(struct vdpa_attrs *attrs);
 /** @return the duplicate of the descriptor of entry i, borrowed; -1 when there is none */
 int vdpa_attrs_kept_fd(const struct vdpa_attrs *attrs, size_t i);
 

@@ -561,6 +561,18 @@ VDPA_API int vdpa_attrs_keep_fds(struct vdpa_attrs *attrs, struct vdpa_extack *a
 	return 0;
 }
 
+VDPA_API void vdpa_attrs_drop_fds(struct vdpa_attrs *attrs)
+{
+	for (size_t i = 0; i < vdpa_attrs_num(attrs); i++) {
+		struct attr *attr = &attrs->list[i];
+
+		if (attr->fd < 0)
+			continue;
+		fd_closep(&attr->fd);
+		fd_closep(&attr->kept);
+	}
+}
+
 VDPA_API int vdpa_attrs_kept_fd(const struct vdpa_attrs *attrs, size_t i)
 {
 	return i < vdpa_attrs_num(attrs) ? attrs->list[i].kept : -1;

@@ -26,14 +26,6 @@ static int add_run(struct verb *v)
 	return err;
 }
 
-void attrs_drop_fds(struct vdpa_attrs *attrs)
-{
-	for (size_t i = 0; i < vdpa_attrs_num(attrs); i++) {
-		int fd vdpa_cleanup(fd_closep) =
-			vdpa_attrs_take_fd(attrs, vdpa_attrs_key(attrs, i));
-	}
-}
-
 static bool add_finish(struct verb *v)
 {
 	struct vdpa_device_priv *priv = v->priv;
@@ -50,7 +42,7 @@ static bool add_finish(struct verb *v)
 		device_unlink(priv);
 		return true;
 	}
-	attrs_drop_fds(v->attrs);
+	vdpa_attrs_drop_fds(v->attrs);
 	priv->add_attrs = v->attrs;
 	v->attrs = NULL;
 	device_publish(priv);

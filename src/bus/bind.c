@@ -198,6 +198,7 @@ static bool bind_finish(struct verb *v)
 {
 	if (!v->err) {
 		v->priv->driver = v->driver;
+		vdpa_attrs_drop_fds(v->attrs);
 		v->priv->bind_attrs = v->attrs;
 		v->attrs = NULL;
 		bus_event(v->priv, VDPA_EVENT_BIND, v->driver->driver->name);

@@ -221,7 +221,7 @@ static bool add_finish(struct verb *v)
 			made_unlink(entry);
 		return true;
 	}
-	attrs_drop_fds(v->attrs);
+	vdpa_attrs_drop_fds(v->attrs);
 	entry->add_attrs = v->attrs;
 	v->attrs = NULL;
 	entry->node.present = true;
@@ -241,6 +241,7 @@ static int add_check(struct verb *v, const char *name, struct mgmtdev_type **ret
 {
 	struct mgmtdev_type *type = type_find(v->bus, name);
 	char names[160];
+	int err;
 
 	if (!type) {
 		type_names(v->bus, names, sizeof(names));
@@ -253,7 +254,8 @@ static int add_check(struct verb *v, const char *name, struct mgmtdev_type **ret
 	if (!v->attrs)
 		return -ENOMEM;
 	*ret = type;
-	return vdpa_attrs_check(v->attrs, type->ops.attrs, NULL, false, &v->ack);
+	err = vdpa_attrs_check(v->attrs, type->ops.attrs, NULL, false, &v->ack);
+	return err ? err : vdpa_attrs_keep_fds(v->attrs, &v->ack);
 }
 
 VDPA_API void vdpa_mgmtdev_add(struct vdpa_bus *bus, const char *type_name, const char *name,

@@ -311,10 +311,8 @@ void mgmtdevs_free(struct vdpa_bus *bus);
 void mgmtdevs_close(struct vdpa_bus *bus);
 void mgmtdev_types_free(struct vdpa_bus *bus);
 
-/* ---- add.c, set.c: attributes that a verb has used */
+/* ---- set.c: attributes that a verb has used */
 
-/* Descriptors that nobody took are closed now, not when the attributes go. */
-void attrs_drop_fds(struct vdpa_attrs *attrs);
 /*
  * What was set, into the attributes that `save` prints: those of the tables (more may be NULL) that
  * `add` knows.  Without memory they stay as they are.
