@@ -514,7 +514,7 @@ static void net_show(struct vdpa_soft *soft, struct vdpa_info *info)
 const struct vdpa_soft_class soft_net_class = {
 	.size = sizeof(soft_net_class),
 	.name = "net",
-	.help = "network device on a TAP, a user-mode network, an interface, or looped back",
+	.help = "network device on a TAP, a user network, an interface, or looped back",
 	.device_id = VIRTIO_ID_NET,
 	.nvqs = 3,
 	.max_vqs = NET_MAX_VQS,
