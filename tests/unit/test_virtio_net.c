@@ -120,6 +120,7 @@ static int setup(void **state)
 
 	if (vdpa_bus_alloc(&cfg, &env->bus, &ack) ||
 	    vdpa_soft_class_register(env->bus, &fake_net_class, &ack) ||
+	    vdpa_soft_register_builtin(env->bus, &ack) ||
 	    vdpa_driver_register(env->bus, vdpa_driver_virtio, &ack)) {
 		print_error("%s\n", ack.msg);
 		return -1;
@@ -353,6 +354,112 @@ static void test_virtio_net_announces(void **state)
 	assert_true(fake_net_commanded("03.00:"));
 	close(host_net_open("net0"));
 	assert_true(host_net_carrier("net0"));
+}
+
+/* ---- devices of this library, from one interface of this host to another */
+
+static void add_net(struct env *env, struct vdpa_attrs *attrs)
+{
+	struct vdpa_result res = {0};
+
+	vdpa_dev_add(env->bus, "net0", "net", attrs, vdpa_result_done, &res);
+	if (vdpa_bus_wait(env->bus, &res))
+		fail_msg("%s", vdpa_extack_text(&res.ack, res.err));
+	if (bind_net(env, "net0", NULL))
+		fail_msg("%s", vdpa_extack_text(&env->res.ack, env->res.err));
+}
+
+/* What is sent here arrives there. */
+static void carry(int from, int to, const struct virtio_net_hdr *hdr, const uint8_t *out,
+		  size_t len)
+{
+	uint8_t *in = malloc(HOST_MAX_FRAME);
+	struct virtio_net_hdr got;
+
+	host_net_send(from, hdr, out, len);
+	assert_int_equal(host_net_recv(to, &got, in, HOST_MAX_FRAME), len);
+	assert_memory_equal(in, out, len);
+	assert_int_equal(got.gso_type, hdr ? hdr->gso_type : VIRTIO_NET_HDR_GSO_NONE);
+	assert_int_equal(got.flags & VIRTIO_NET_HDR_F_NEEDS_CSUM,
+			 hdr ? hdr->flags & VIRTIO_NET_HDR_F_NEEDS_CSUM : 0);
+	free(in);
+}
+
+static void cable(struct env *env, struct vdpa_attrs *attrs)
+{
+	uint8_t *out = malloc(HOST_MAX_FRAME);
+	struct virtio_net_hdr hdr;
+	int host, card;
+
+	add_net(env, attrs);
+	host = host_net_open("tap9");
+	card = host_net_open("net0");
+	assert_int_equal(host_net_mtu("tap9"), 9000);
+	assert_int_equal(host_net_mtu("net0"), 9000);
+	for (unsigned int i = 0; i < 500; i++) {
+		size_t len = 60 + (i * 31) % 8955;
+
+		host_net_fill(out, len, i);
+		carry(host, card, NULL, out, len);
+		carry(card, host, NULL, out, len);
+	}
+	hdr = host_net_fill_tcp(out, 65000, 1400);
+	for (int i = 0; i < 20; i++) {
+		carry(host, card, &hdr, out, 65000);
+		carry(card, host, &hdr, out, 65000);
+	}
+	assert_int_equal(unbind_net(env, "net0", 0), 0);
+	close(host);
+	close(card);
+	free(out);
+}
+
+static void test_virtio_net_is_the_other_end_of_a_tap(void **state)
+{
+	cable(*state, attrs_of(WORDS("backend", "tap", "ifname", "tap9", "mtu", "9000")));
+}
+
+static void test_virtio_net_is_the_other_end_of_a_tap_with_split_rings(void **state)
+{
+	cable(*state, attrs_of(WORDS("backend", "tap", "ifname", "tap9", "mtu", "9000", "packed",
+				     "off", "in-order", "on")));
+}
+
+static void test_virtio_net_is_the_other_end_of_a_tap_with_many_queues(void **state)
+{
+	cable(*state,
+	      attrs_of(WORDS("backend", "tap", "ifname", "tap9", "mtu", "9000", "max_vqp", "3")));
+}
+
+static void test_virtio_net_has_the_link_of_the_device(void **state)
+{
+	struct env *env = *state;
+
+	add_net(env, attrs_of(WORDS("backend", "tap", "ifname", "tap9", "link", "down")));
+	close(host_net_open("tap9"));
+	close(host_net_open("net0"));
+	assert_false(host_net_carrier("tap9"));
+	assert_false(host_net_carrier("net0"));
+	for (int up = 1; up >= 0; up--) {
+		memset(&env->res, 0, sizeof(env->res));
+		vdpa_dev_set(env->bus, "net0", attrs_of(WORDS("link", up ? "up" : "down")),
+			     vdpa_result_done, &env->res);
+		assert_int_equal(vdpa_bus_wait(env->bus, &env->res), 0);
+		settle(env);
+		assert_int_equal(host_net_carrier("tap9"), up);
+		assert_int_equal(host_net_carrier("net0"), up);
+	}
+}
+
+static void test_virtio_net_may_be_looped_back(void **state)
+{
+	struct env *env = *state;
+	int fd;
+
+	add_net(env, attrs_of(WORDS("backend", "loopback")));
+	fd = host_net_open("net0");
+	exchange(fd, HOST_MTU_FRAME);
+	close(fd);
 }
 
 /* ---- names */
@@ -599,6 +706,11 @@ int main(void)
 		TEST(test_virtio_net_has_the_host_cut_what_the_device_does_not),
 		TEST(test_virtio_net_uses_all_pairs),
 		TEST(test_virtio_net_announces),
+		TEST(test_virtio_net_is_the_other_end_of_a_tap),
+		TEST(test_virtio_net_is_the_other_end_of_a_tap_with_split_rings),
+		TEST(test_virtio_net_is_the_other_end_of_a_tap_with_many_queues),
+		TEST(test_virtio_net_has_the_link_of_the_device),
+		TEST(test_virtio_net_may_be_looped_back),
 		TEST(test_virtio_net_takes_a_name),
 		TEST(test_virtio_net_cuts_the_name_of_the_device),
 		TEST(test_virtio_net_refuses_names),
