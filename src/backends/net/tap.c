@@ -215,6 +215,19 @@ static const struct net_backend_ops tap_ops = {
 	.set_link = tap_set_link,
 };
 
+static int set_mtu(struct tap_dev *dev, uint32_t mtu, struct vdpa_extack *ack)
+{
+	int err = tap_dev_set_mtu(dev, mtu);
+
+	if (!err)
+		return 0;
+	if (err == -EINVAL)
+		return vdpa_extack_set(ack, err, "'mtu' of a TAP is %u to %u, not %u", TAP_MTU_MIN,
+				       TAP_MTU_MAX, mtu);
+	return vdpa_extack_set(ack, err, "cannot set the MTU of the interface '%s': %s", dev->name,
+			       strerrordesc_np(-err));
+}
+
 /* An interface that was there is its maker's: it is taken as it is. */
 static int set_up(struct tap *tap, const struct net_open *open, struct vdpa_extack *ack)
 {
@@ -222,8 +235,10 @@ static int set_up(struct tap *tap, const struct net_open *open, struct vdpa_exta
 	int err = 0;
 
 	if (dev->created && vdpa_attrs_has(open->attrs, "mtu"))
-		err = tap_dev_set_mtu(dev, (uint32_t)vdpa_attrs_u64(open->attrs, "mtu", 0));
-	if (!err && dev->created)
+		err = set_mtu(dev, (uint32_t)vdpa_attrs_u64(open->attrs, "mtu", 0), ack);
+	if (err)
+		return err;
+	if (dev->created)
 		err = tap_dev_set_up(dev);
 	if (!err)
 		err = tap_dev_get_mtu(dev, &tap->net.mtu);

@@ -89,8 +89,8 @@ static int explain_create(const struct tap_dev *tap, int err, struct vdpa_extack
 	if (err == -EBUSY)
 		return vdpa_extack_set(ack, err,
 				       "this host has an interface '%s' already: choose another "
-				       "name with 'ifname'",
-				       tap->name);
+				       "name with 'ifname', or 'ifname %s' if that TAP is meant",
+				       tap->name, tap->name);
 	if (err == -EPERM)
 		return vdpa_extack_set(ack, err,
 				       "to make the interface '%s' needs CAP_NET_ADMIN; or have "
