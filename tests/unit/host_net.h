@@ -26,6 +26,8 @@ size_t host_net_recv(int fd, struct virtio_net_hdr *hdr, void *frame, size_t len
 /* Is there none now? */
 bool host_net_quiet(int fd);
 
+/* Make a TAP as `ip tuntap add` does / as `ip tuntap del`. */
+void host_net_persist(const char *ifname, bool multi_queue, bool on);
 /* As `ip link del` does. */
 void host_net_delete(const char *ifname);
 bool host_net_exists(const char *ifname);

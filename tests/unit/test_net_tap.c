@@ -1,10 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* The backend `tap`: frames between a sink and programs of this host. */
 #include <errno.h>
-#include <fcntl.h>
 #include <limits.h>
 #include <linux/capability.h>
-#include <linux/if_tun.h>
 #include <poll.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -12,7 +10,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
-#include <sys/ioctl.h>
 #include <sys/syscall.h>
 #include <cmocka.h>
 
@@ -506,25 +503,11 @@ static void test_net_tap_makes_an_interface(void **state)
 	assert_false(host_net_exists("net0"));
 }
 
-/* As `ip tuntap add` does; as many queues as it likes. */
-static void make_persistent(const char *name, bool multi_queue, int persist)
-{
-	struct ifreq ifr = {
-		.ifr_flags = (short)(IFF_TAP | IFF_NO_PI | (multi_queue ? IFF_MULTI_QUEUE : 0))};
-	int fd = open("/dev/net/tun", O_RDWR | O_CLOEXEC);
-
-	snprintf(ifr.ifr_name, sizeof(ifr.ifr_name), "%s", name);
-	assert_true(fd >= 0);
-	assert_int_equal(ioctl(fd, TUNSETIFF, &ifr), 0);
-	assert_int_equal(ioctl(fd, TUNSETPERSIST, (unsigned long)persist), 0);
-	close(fd);
-}
-
 static void existing(struct env *env, bool multi_queue, uint16_t pairs, uint16_t max_pairs)
 {
 	struct fake_info info;
 
-	make_persistent("tap7", multi_queue, 1);
+	host_net_persist("tap7", multi_queue, true);
 	assert_int_equal(open_tap(env, "net0", pairs, WORDS("ifname", "tap7")), 0);
 	assert_int_equal(env->net->max_pairs, max_pairs);
 	assert_int_equal(env->net->mtu, 1500);
@@ -536,7 +519,7 @@ static void existing(struct env *env, bool multi_queue, uint16_t pairs, uint16_t
 	env->net->ops->close(env->net);
 	env->net = NULL;
 	assert_true(host_net_exists("tap7"));
-	make_persistent("tap7", multi_queue, 0);
+	host_net_persist("tap7", multi_queue, false);
 	assert_false(host_net_exists("tap7"));
 }
 

@@ -342,6 +342,30 @@ static void test_virtio_net_uses_all_pairs(void **state)
 	assert_true(fake_info_has(&info, "ifname=net0 pairs=3 link=up dropped=0"));
 }
 
+static void test_virtio_net_leaves_pairs_that_the_interface_has_not(void **state)
+{
+	struct env *env = *state;
+	struct fake_info info;
+	int fd;
+
+	fake_net_init(ALL);
+	fake_net.pairs = 3;
+	host_net_persist("tap7", false, true);
+	add(env, "net0", NULL);
+	assert_int_equal(bind_net(env, "net0", WORDS("ifname", "tap7")), 0);
+	/* The control queue is behind the pairs that nobody uses. */
+	assert_true(fake_net_commanded("00.00:01 "));
+	assert_false(fake_net_commanded("04."));
+	fd = host_net_open("tap7");
+	exchange(fd, HOST_MTU_FRAME);
+	close(fd);
+	fake_info_init(&info);
+	vdpa_dev_show(vdpa_dev_find(env->bus, "net0"), &info.info);
+	assert_true(fake_info_has(&info, "ifname=tap7 pairs=1"));
+	assert_int_equal(unbind_net(env, "net0", 0), 0);
+	host_net_persist("tap7", false, false);
+}
+
 static void test_virtio_net_announces(void **state)
 {
 	struct env *env = *state;
@@ -705,6 +729,7 @@ int main(void)
 		TEST(test_virtio_net_passes_offloads_through),
 		TEST(test_virtio_net_has_the_host_cut_what_the_device_does_not),
 		TEST(test_virtio_net_uses_all_pairs),
+		TEST(test_virtio_net_leaves_pairs_that_the_interface_has_not),
 		TEST(test_virtio_net_announces),
 		TEST(test_virtio_net_is_the_other_end_of_a_tap),
 		TEST(test_virtio_net_is_the_other_end_of_a_tap_with_split_rings),
