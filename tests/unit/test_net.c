@@ -704,6 +704,7 @@ static void test_net_refuses_attributes(void **state)
 		{{"backend", "loopback", "queues", "5", "max_vqp", "2"}, "say the same"},
 		{{"backend", "loopback", "mtu", "67"}, "mtu"},
 		{{"backend", "loopback", "link", "sideways"}, "link"},
+		{{"backend", "loopback", "ifname", "tap0"}, "'ifname' is for backend 'tap'"},
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {

@@ -4,52 +4,28 @@
 #include <string.h>
 
 #include "backends/block/block.h"
+#include "base/choice.h"
 #include "base/defs.h"
 
 const char *const block_backend_names[] = {"file", "ram", "null", NULL};
 const char *const block_cache_modes[] = {"writeback", "writethrough", NULL};
 const char *const block_aio_modes[] = {"auto", "io_uring", "threads", NULL};
 
-static const struct backend {
-	const char *name;
-	block_open_fn *open;
-	const char *only[6]; /* attributes that the others have no use for */
-} backends[] = {
-	{"file", block_file_open, {"file", "direct", "aio", "lock", "discard"}},
-	{"ram", block_ram_open, {"discard"}},
-	{"null", block_null_open, {"zeroes"}},
+static const struct choice backends[] = {
+	{"file", {"file", "direct", "aio", "lock", "discard"}},
+	{"ram", {"discard"}},
+	{"null", {"zeroes"}},
 };
-
-static bool backend_has(const struct backend *backend, const char *attr)
-{
-	for (size_t i = 0; i < ARRAY_SIZE(backend->only) && backend->only[i]; i++) {
-		if (!strcmp(backend->only[i], attr))
-			return true;
-	}
-	return false;
-}
-
-/* An attribute that would have no effect is a mistake, and said to be one. */
-static int check_foreign(const struct backend *backend, const struct vdpa_attrs *attrs,
-			 struct vdpa_extack *ack)
-{
-	for (size_t i = 0; i < ARRAY_SIZE(backends); i++) {
-		for (size_t j = 0; j < ARRAY_SIZE(backends[i].only) && backends[i].only[j]; j++) {
-			const char *attr = backends[i].only[j];
-
-			if (vdpa_attrs_has(attrs, attr) && !backend_has(backend, attr))
-				return vdpa_extack_set(ack, -EINVAL,
-						       "'%s' is for backend '%s', not for '%s'",
-						       attr, backends[i].name, backend->name);
-		}
-	}
-	return 0;
-}
+static block_open_fn *const open_backend[ARRAY_SIZE(backends)] = {
+	block_file_open,
+	block_ram_open,
+	block_null_open,
+};
 
 int block_open(struct vdpa_attrs *attrs, struct block **ret, struct vdpa_extack *ack)
 {
 	const char *name = vdpa_attrs_str(attrs, "backend", NULL);
-	int err;
+	int idx;
 
 	if (!name && !vdpa_attrs_has(attrs, "file"))
 		return vdpa_extack_set(
@@ -58,14 +34,8 @@ int block_open(struct vdpa_attrs *attrs, struct block **ret, struct vdpa_extack 
 			"or 'backend null size SIZE'");
 	if (!name)
 		name = "file";
-	for (size_t i = 0; i < ARRAY_SIZE(backends); i++) {
-		if (strcmp(backends[i].name, name))
-			continue;
-		err = check_foreign(&backends[i], attrs, ack);
-		return err ? err : backends[i].open(attrs, ret, ack);
-	}
-	return vdpa_extack_set(ack, -EINVAL, "there is no backend '%s', but file, ram and null",
-			       name);
+	idx = choice_find(backends, ARRAY_SIZE(backends), name, attrs, ack);
+	return idx < 0 ? idx : open_backend[idx](attrs, ret, ack);
 }
 
 void block_close(struct block *block)

@@ -1,16 +1,18 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "backends/net/net.h"
+
 #include "backends/net/tap.h"
+#include "base/choice.h"
 
-#include <string.h>
-
-static const struct {
-	const char *name;
-	net_open_fn *open;
-} backends[] = {
-	{"loopback", net_loopback_open},
-	{"null", net_null_open},
-	{"tap", net_tap_open},
+static const struct choice backends[] = {
+	{"loopback", {NULL}},
+	{"null", {NULL}},
+	{"tap", {"ifname"}},
+};
+static net_open_fn *const open_backend[ARRAY_SIZE(backends)] = {
+	net_loopback_open,
+	net_null_open,
+	net_tap_open,
 };
 
 const char *const net_backend_names[] = {
@@ -23,12 +25,9 @@ const char *const net_backend_names[] = {
 int net_open(const struct net_open *open, struct net_backend **ret, struct vdpa_extack *ack)
 {
 	const char *name = vdpa_attrs_str(open->attrs, "backend", "");
-	size_t i = 0;
+	int idx = choice_find(backends, ARRAY_SIZE(backends), name, open->attrs, ack);
 
-	/* One of them: the attributes were checked. */
-	while (strcmp(backends[i].name, name))
-		i++;
-	return backends[i].open(open, ret, ack);
+	return idx < 0 ? idx : open_backend[idx](open, ret, ack);
 }
 
 void net_close(struct net_backend *net)
