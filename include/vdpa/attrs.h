@@ -22,13 +22,14 @@ extern "C" {
 
 enum vdpa_attr_type {
 	VDPA_ATTR_STRING,
-	VDPA_ATTR_PATH,  /**< a file; may come with a descriptor */
-	VDPA_ATTR_BOOL,  /**< on, off */
-	VDPA_ATTR_UINT,  /**< decimal or 0x; min and max hold */
-	VDPA_ATTR_SIZE,  /**< bytes, with K, M, G, T (powers of 1024); min and max hold */
-	VDPA_ATTR_OCTAL, /**< file mode */
-	VDPA_ATTR_ENUM,  /**< one of `values` */
-	VDPA_ATTR_HEX64, /**< a feature mask */
+	VDPA_ATTR_PATH,     /**< a file; may come with a descriptor */
+	VDPA_ATTR_BOOL,     /**< on, off */
+	VDPA_ATTR_UINT,     /**< decimal or 0x; min and max hold */
+	VDPA_ATTR_SIZE,     /**< bytes, with K, M, G, T (powers of 1024); min and max hold */
+	VDPA_ATTR_OCTAL,    /**< file mode */
+	VDPA_ATTR_ENUM,     /**< one of `values` */
+	VDPA_ATTR_HEX64,    /**< a feature mask */
+	VDPA_ATTR_LISTENER, /**< where to listen; may come with a listening socket */
 };
 
 #define VDPA_ATTR_LIVE     1u /**< may be set on a device in use (dev set) */

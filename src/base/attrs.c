@@ -383,6 +383,9 @@ static void text_add_wanted(struct text *text, const struct vdpa_attr_desc *desc
 	case VDPA_ATTR_PATH:
 		text_add(text, "the path of a file");
 		break;
+	case VDPA_ATTR_LISTENER:
+		text_add(text, "the path of a socket");
+		break;
 	case VDPA_ATTR_BOOL:
 		text_add(text, "'on' or 'off'");
 		break;
@@ -440,6 +443,7 @@ static int parse_value(const struct vdpa_attr_desc *desc, const char *value, uin
 	case VDPA_ATTR_STRING:
 		return 0;
 	case VDPA_ATTR_PATH:
+	case VDPA_ATTR_LISTENER:
 		return *value ? 0 : -EINVAL;
 	case VDPA_ATTR_BOOL:
 		return parse_word(value, off_on, ret);
@@ -486,7 +490,8 @@ static int check_one(struct attr *attr, struct rows rows, bool live, struct vdpa
 	if (err)
 		return refuse_value(desc, attr->value, err, ack);
 	attr->num = num;
-	attr->parsed = desc->type != VDPA_ATTR_STRING && desc->type != VDPA_ATTR_PATH;
+	attr->parsed = desc->type != VDPA_ATTR_STRING && desc->type != VDPA_ATTR_PATH &&
+		       desc->type != VDPA_ATTR_LISTENER;
 	return 0;
 }
 

@@ -50,10 +50,11 @@ VDPA_API void vdpa_info_close(struct vdpa_info *info)
 static void info_attr(struct vdpa_info *info, const struct vdpa_attr_desc *attr)
 {
 	static const char *const types[] = {
-		[VDPA_ATTR_STRING] = "string", [VDPA_ATTR_PATH] = "path",
-		[VDPA_ATTR_BOOL] = "bool",     [VDPA_ATTR_UINT] = "uint",
-		[VDPA_ATTR_SIZE] = "size",     [VDPA_ATTR_OCTAL] = "octal",
-		[VDPA_ATTR_ENUM] = "enum",     [VDPA_ATTR_HEX64] = "hex64",
+		[VDPA_ATTR_STRING] = "string",     [VDPA_ATTR_PATH] = "path",
+		[VDPA_ATTR_BOOL] = "bool",         [VDPA_ATTR_UINT] = "uint",
+		[VDPA_ATTR_SIZE] = "size",         [VDPA_ATTR_OCTAL] = "octal",
+		[VDPA_ATTR_ENUM] = "enum",         [VDPA_ATTR_HEX64] = "hex64",
+		[VDPA_ATTR_LISTENER] = "listener",
 	};
 
 	vdpa_info_open(info, NULL);

@@ -44,15 +44,18 @@ void cli_dump(const struct cli *cli, const json_t *value);
 struct cli_files {
 	int fds[CLI_FILES_MAX];
 	size_t num;
+	char *socket; /* that was made; NULL: none */
 };
 
 /*
  * Names of files in the parameters become absolute; for `dev add` and `mgmtdev add` those that
- * exist are opened, with the rights of the one who runs the tool, and named in "fds".  0 or -errno.
+ * exist are opened, with the rights of the one who runs the tool, and named in "fds".  A socket to
+ * listen on is made and passed where the daemon would not make it for this user.  0 or -errno.
  */
 int cli_files_open(struct cli *cli, const struct command *cmd, json_t *params,
 		   struct cli_files *files, struct vdpa_extack *ack);
-void cli_files_close(struct cli_files *files);
+/* err: how the command ended.  The socket of one that failed is removed. */
+void cli_files_close(struct cli_files *files, int err);
 
 /* ---- monitor.c, top.c */
 

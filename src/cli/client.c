@@ -235,6 +235,15 @@ int client_call(struct client *client, const char *method, json_t *params, const
 	return err;
 }
 
+bool client_trusted(const struct client *client)
+{
+	struct ucred cred;
+	socklen_t len = sizeof(cred);
+
+	return !geteuid() || (!getsockopt(client->fd, SOL_SOCKET, SO_PEERCRED, &cred, &len) &&
+			      cred.uid == geteuid());
+}
+
 void client_wait_exit(struct client *client)
 {
 	struct pollfd pollfd = {.events = POLLIN};

@@ -35,6 +35,9 @@ int client_call(struct client *client, const char *method, json_t *params, const
  * the end. */
 int client_receive(struct client *client, int timeout_ms, json_t **ret, struct vdpa_extack *ack);
 
+/* Does the daemon open files and make sockets for us?  Its own user and root. */
+bool client_trusted(const struct client *client);
+
 /* Wait until the daemon's process is gone. */
 void client_wait_exit(struct client *client);
 

@@ -75,7 +75,7 @@ static int remote(struct cli *cli, const struct command *cmd, json_t *params,
 		err = cli_files_open(cli, cmd, params, &files, ack);
 	if (!err)
 		err = client_call(&cli->client, method, params, files.fds, files.num, &result, ack);
-	cli_files_close(&files);
+	cli_files_close(&files, err);
 	if (!err && !strcmp(method, "stop"))
 		client_wait_exit(&cli->client);
 	if (!err)

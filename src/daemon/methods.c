@@ -128,8 +128,9 @@ static int check_paths(const struct op *op, const struct vdpa_attr_desc *table,
 	const json_t *fds = json_object_get(op->params, "fds");
 
 	for (; !op->call->trusted && table && table->name; table++) {
-		if (table->type == VDPA_ATTR_PATH && json_object_get(attrs, table->name) &&
-		    !json_object_get(fds, table->name))
+		if (table->type != VDPA_ATTR_PATH && table->type != VDPA_ATTR_LISTENER)
+			continue;
+		if (json_object_get(attrs, table->name) && !json_object_get(fds, table->name))
 			return vdpa_extack_set(ack, -EPERM,
 					       "'%s' must come as a descriptor: another user's "
 					       "daemon opens no files for you",

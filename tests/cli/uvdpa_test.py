@@ -3,6 +3,7 @@
 import json
 import os
 import pty
+import pwd
 import resource
 import select
 import shutil
@@ -801,6 +802,21 @@ def other_users(scratch):
     os.chmod(secret, 0o644)
     equal(nobody(*ADD, "file", secret).stderr, "")
     equal(d.json("dev", "show")["dev"]["v0"]["device"]["passed"], True)
+    # Nor is a socket made for them: the tool makes it.
+    own = scratch.path("own")
+    os.mkdir(own)
+    shutil.chown(own, "nobody", "nogroup")
+    sock = os.path.join(own, "v0.sock")
+    bind = ("dev", "bind", "v0", "driver", "vhost-user", "socket")
+    contains(nobody(*bind, scratch.path("v0.sock")).stderr, "Permission denied")
+    equal(nobody(*bind, sock, "mode", "660").stderr, "")
+    st = os.stat(sock)
+    equal((st.st_uid, stat.S_IMODE(st.st_mode)), (pwd.getpwnam("nobody").pw_uid, 0o660))
+    with socket.socket(socket.AF_UNIX) as guest:
+        guest.connect(sock)
+    contains(nobody(*bind, sock + "2").stderr, "bound to 'vhost-user' already")
+    equal(os.listdir(own), ["v0.sock"])
+    contains(nobody(*bind, sock + "2", "client", "on").stderr, "must come as a descriptor")
     d.stop()
 
 

@@ -77,7 +77,7 @@ struct vhu {
 
 static const struct vdpa_attr_desc attrs_table[] = {
 	{.name = "socket",
-	 .type = VDPA_ATTR_PATH,
+	 .type = VDPA_ATTR_LISTENER,
 	 .help = "path of the Unix socket, or a listening descriptor; default dev/NAME/vhost.sock "
 		 "in "
 		 "the run directory"},
