@@ -58,52 +58,52 @@ static int job_payload(struct job *job, const struct net_pkt *pkt, uint32_t len)
 	return 0;
 }
 
-/* The next frame to emit: head_len bytes of headers, and the next len bytes of payload. */
-static struct net_pkt job_frame(const struct job *job, uint32_t head_len, uint32_t len)
-{
-	struct net_pkt pkt = job->payload;
-
-	pkt.head = job->hdrs.bytes;
-	pkt.head_len = head_len;
-	pkt.len = head_len + len;
-	return pkt;
-}
-
 /*
- * Replace the sum of the pseudo header by the checksum of all that follows csum_start.  Both forms
- * of zero are right; the one that is all ones is so for UDP, too, where the other says that there
- * is none.
+ * Replace the sum of the pseudo header by the checksum of all that follows csum_start: in head_len
+ * bytes of headers and the next len bytes of payload, summed where they lie.  Both forms of zero
+ * are right; the one that is all ones is so for UDP, too, where the other says that there is none.
  */
-static void job_csum(struct job *job, const struct net_pkt *pkt)
+static void job_csum(struct job *job, uint32_t head_len, uint32_t len)
 {
-	struct net_pkt rest = *pkt;
+	uint8_t *start = job->hdrs.bytes + job->hdr.csum_start;
+	const struct iovec *iov = job->payload.iov, *end = iov + job->payload.num;
+	size_t off = job->payload.off;
 	struct csum csum = {0};
 	uint16_t sum;
 
-	net_pkt_skip(&rest, job->hdr.csum_start);
-	while (rest.len) {
-		struct iovec piece = net_pkt_take(&rest);
+	csum_add(&csum, start, head_len - job->hdr.csum_start);
+	for (; len && iov < end; iov++, off = 0) {
+		size_t part = iov->iov_len - off;
 
-		csum_add(&csum, piece.iov_base, piece.iov_len);
+		if (part > len)
+			part = len;
+		csum_add(&csum, (const uint8_t *)iov->iov_base + off, part);
+		len -= (uint32_t)part;
 	}
 	sum = csum_finish(csum.sum);
 	if (!sum)
 		sum = 0xffff;
-	memcpy(job->hdrs.bytes + job->hdr.csum_start + job->hdr.csum_offset, &sum, sizeof(sum));
+	memcpy(start + job->hdr.csum_offset, &sum, sizeof(sum));
 }
 
-/* csum: the checksum is still to be computed, by us or by the receiver. */
+/*
+ * Emit head_len bytes of headers and the next len bytes of payload.  csum: the checksum is still to
+ * be computed, by us or by the receiver.
+ */
 static int job_emit(struct job *job, uint32_t head_len, uint32_t len, bool csum)
 {
-	struct net_pkt pkt = job_frame(job, head_len, len);
+	struct net_pkt pkt = job->payload;
 	int ret;
 
+	pkt.head = job->hdrs.bytes;
+	pkt.head_len = head_len;
+	pkt.len = head_len + len;
 	if (csum && job->caps & NET_CAP_CSUM) {
 		pkt.hdr.flags = VIRTIO_NET_HDR_F_NEEDS_CSUM;
 		pkt.hdr.csum_start = job->hdr.csum_start;
 		pkt.hdr.csum_offset = job->hdr.csum_offset;
 	} else if (csum) {
-		job_csum(job, &pkt);
+		job_csum(job, head_len, len);
 	}
 	ret = job->emit(job->arg, &pkt);
 	net_pkt_skip(&job->payload, len);
@@ -266,7 +266,6 @@ static int job_fragments(struct job *job)
 	struct net_headers *hdrs = &job->hdrs;
 	uint32_t lead = hdrs->end - hdrs->frag, head = hdrs->frag;
 	uint32_t total = lead + job->payload.len, size = job->hdr.gso_size & ~7u, off, len;
-	struct net_pkt whole = job_frame(job, hdrs->end, job->payload.len);
 	int ret = 0;
 
 	if (total <= job->hdr.gso_size) {
@@ -276,7 +275,7 @@ static int job_fragments(struct job *job)
 	}
 	if (size < lead || !size || total > size * NET_SEGMENTS_MAX)
 		return -EINVAL;
-	job_csum(job, &whole);
+	job_csum(job, hdrs->end, job->payload.len);
 	if (hdrs->ip6) {
 		ret = insert_fragment_header(hdrs);
 		head += IP6_FRAG_HDR;
