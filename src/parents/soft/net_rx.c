@@ -212,6 +212,31 @@ static bool rx_wants(const struct net_rxq *rx, const struct net_pkt *pkt)
 	return net_filter_wants(rx->filter, head, net_pkt_peek(pkt, head, sizeof(head)));
 }
 
+/* Who takes no frames without checksum gets no word of checksums.  @spec virtio 1.3, 5.1.6.4.1 */
+static int give_unmarked(struct net_rxq *rx, const struct net_pkt *pkt)
+{
+	struct net_pkt plain = *pkt;
+
+	plain.hdr.flags = 0;
+	return give(rx, &plain);
+}
+
+/*
+ * A frame that is cut may find no room half-way: what has been given stays, the rest is lost, as
+ * segments of a frame are lost on a wire.
+ */
+static int cut(struct net_rxq *rx, const struct net_pkt *pkt)
+{
+	uint64_t before = rx->counts->packets;
+	int err = net_offload(pkt, rx->caps, give, rx);
+
+	if (err == -ENOBUFS && rx->counts->packets == before)
+		return err;
+	if (err && err != -EMSGSIZE)
+		vdpa_soft_vq_dropped(rx->vq, 1);
+	return err ? -EMSGSIZE : 0;
+}
+
 static int rx_deliver(struct net_sink *sink, const struct net_pkt *pkt)
 {
 	struct net_rxq *rx = to_rxq(sink);
@@ -222,7 +247,9 @@ static int rx_deliver(struct net_sink *sink, const struct net_pkt *pkt)
 		return 0;
 	}
 	if (unlikely(net_hdr_caps(&pkt->hdr) & ~rx->caps))
-		return net_offload(pkt, rx->caps, give, rx);
+		return cut(rx, pkt);
+	if (unlikely(pkt->hdr.flags && !(rx->caps & NET_CAP_CSUM)))
+		return give_unmarked(rx, pkt);
 	return give(rx, pkt);
 }
 
