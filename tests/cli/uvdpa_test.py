@@ -525,12 +525,7 @@ def restart_record(scratch):
     """What a driver has learned is there after a restart, and gone with the device."""
     d = scratch.daemon()
     d.cli(*ADD)
-    rpc = d.rpc()
-    rpc.call("monitor")
-    d.cli("dev", "set", "v0", "size", "8M")
-    while rpc.receive()["params"]["event"] != "config":
-        pass
-    rpc.close()
+    resize(d, "8M")
     generation = d.json("dev", "config", "show", "v0")["config"]["v0"]["generation"]
     d.cli("restart")
     equal(d.json("dev", "config", "show", "v0")["config"]["v0"]["generation"], generation)
@@ -605,17 +600,22 @@ def one_daemon(scratch):
     d.stop()
 
 
+def resize(daemon, size):
+    """Changes the config space of v0, and waits until that has happened, and the record is there."""
+    rpc = daemon.rpc()
+    rpc.call("monitor")
+    daemon.cli("dev", "set", "v0", "size", size)
+    while rpc.receive()["params"]["event"] != "config":
+        pass
+    rpc.close()
+
+
 def crash(scratch):
     """kill -9 and start again: what the dead one left is cleaned, what the driver wrote is kept."""
     d = scratch.daemon()
     d.cli(*ADD, "size", "4M")
     d.cli("dev", "bind", "v0", "driver", "vhost-user")
-    rpc = d.rpc()
-    rpc.call("monitor")
-    d.cli("dev", "set", "v0", "size", "8M")
-    while rpc.receive()["params"]["event"] != "config":
-        pass
-    rpc.close()
+    resize(d, "8M")
     before = d.json("dev", "config", "show", "v0")["config"]["v0"]["generation"]
     check("dev/v0/state" in scratch.listing(), scratch.listing())
     equal(d.kill(), -signal.SIGKILL)
@@ -652,12 +652,7 @@ def records(scratch):
     dev = os.path.join(scratch.run_dir, "dev/v0")
     state = os.path.join(dev, "state")
     d.cli(*ADD)
-    rpc = d.rpc()
-    rpc.call("monitor")
-    d.cli("dev", "set", "v0", "size", "2M")
-    while rpc.receive()["params"]["event"] != "config":
-        pass
-    rpc.close()
+    resize(d, "2M")
     with open(state, "rb") as f:
         good = f.read()
     d.cli("dev", "del", "v0")
