@@ -31,20 +31,19 @@ static inline void net_hdr_read(const void *wire, struct net_hdr *hdr)
 	};
 }
 
-/* To them: of a frame in so many buffers, 0 on its way to a device. */
+/*
+ * To them: of a frame in so many buffers, 0 on its way to a device.  In words, since a processor
+ * waits when it reads back at once what it has written in smaller parts.
+ */
 static inline void net_hdr_write(const struct net_hdr *hdr, uint16_t num_buffers, void *wire)
 {
-	const struct virtio_net_hdr_v1 h = {
-		.flags = hdr->flags,
-		.gso_type = hdr->gso_type,
-		.hdr_len = htole16(hdr->hdr_len),
-		.gso_size = htole16(hdr->gso_size),
-		.csum_start = htole16(hdr->csum_start),
-		.csum_offset = htole16(hdr->csum_offset),
-		.num_buffers = htole16(num_buffers),
-	};
+	uint64_t low =
+		htole64(hdr->flags | (uint64_t)hdr->gso_type << 8 | (uint64_t)hdr->hdr_len << 16 |
+			(uint64_t)hdr->gso_size << 32 | (uint64_t)hdr->csum_start << 48);
+	uint32_t high = htole32(hdr->csum_offset | (uint32_t)num_buffers << 16);
 
-	memcpy(wire, &h, sizeof(h));
+	memcpy(wire, &low, sizeof(low));
+	memcpy((uint8_t *)wire + sizeof(low), &high, sizeof(high));
 }
 
 /* What the driver takes / what the device takes, with these features negotiated: NET_CAP_*. */
