@@ -19,6 +19,7 @@
 #include <unistd.h>
 
 #include "backends/net/tap.h"
+#include "backends/net/user.h"
 #include "base/defs.h"
 #include "bus/bus.h"
 
@@ -360,10 +361,7 @@ static int net_set_attrs(struct vdpa_soft *soft, struct vdpa_attrs *attrs, struc
 }
 
 static const struct vdpa_attr_desc net_attrs[] = {
-	NET_ATTRS,
-	NET_TAP_ATTRS,
-	NET_DEVICE_ATTRS,
-	{0},
+	NET_ATTRS, NET_TAP_ATTRS, NET_USER_ATTRS, NET_DEVICE_ATTRS, {0},
 };
 
 /* ---- queues */
