@@ -159,6 +159,13 @@ int vdpa_vq_start(struct vdpa_vq *vq, const struct vdpa_vq_config *cfg, struct v
  * @param state  where the queue stands: to start it again there.  May be NULL.
  */
 void vdpa_vq_stop(struct vdpa_vq *vq, struct vdpa_vq_state *state);
+/**
+ * The device writes nothing in this queue: all pieces of its chains are to be read, whatever their
+ * flags say.  There are drivers that mark them wrongly where only this can be meant (DPDK's virtio:
+ * the header of a frame in the indirect table of a packed ring).  After start, before the first
+ * pop.
+ */
+void vdpa_vq_read_all(struct vdpa_vq *vq);
 bool vdpa_vq_started(const struct vdpa_vq *vq);
 
 /** Use another map from now on.  The owner has drained when vdpa_iotlb_covers() says so.

@@ -150,6 +150,7 @@ static void vq_adopt(struct vdpa_vq *vq, const struct vdpa_vq_config *cfg)
 	vq->inflight = cfg->inflight;
 	if (cfg->inflight && !inflight_fresh(cfg->inflight))
 		vq->call_lost = true;
+	vq->write_flag = VRING_DESC_F_WRITE;
 	vq->outstanding = 0;
 	vq->hit = (struct vdpa_iotlb_range){0};
 	vq->order_head = vq->order_tail = NULL;
@@ -238,6 +239,11 @@ VDPA_API void vdpa_vq_stop(struct vdpa_vq *vq, struct vdpa_vq_state *state)
 	vq->outstanding = 0;
 	vdpa_iotlb_put(vq->iotlb);
 	vq->iotlb = NULL;
+}
+
+VDPA_API void vdpa_vq_read_all(struct vdpa_vq *vq)
+{
+	vq->write_flag = 0;
 }
 
 VDPA_API bool vdpa_vq_started(const struct vdpa_vq *vq)

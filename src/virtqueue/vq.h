@@ -41,7 +41,8 @@ struct vdpa_vq {
 	bool event_idx;
 	bool indirect;
 	bool log_used;
-	bool call_lost; /* the driver may wait for a call that did not come */
+	uint16_t write_flag; /* that marks what the device writes; 0: it writes nothing */
+	bool call_lost;      /* the driver may wait for a call that did not come */
 	uint32_t num;
 	uint32_t outstanding;
 	uint32_t max_segs;

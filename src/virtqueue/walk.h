@@ -68,7 +68,7 @@ static inline bool walk_hits(const struct vdpa_vq *vq, uint64_t iova, uint32_t l
 static __attribute__((always_inline)) inline int walk_desc(struct walk *w,
 							   const struct ring_desc *desc)
 {
-	bool write = desc->flags & VRING_DESC_F_WRITE;
+	bool write = desc->flags & w->vq->write_flag;
 	uint32_t perm = write ? VDPA_PERM_WRITE : VDPA_PERM_READ;
 	uint64_t off;
 

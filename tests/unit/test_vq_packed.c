@@ -603,6 +603,24 @@ static void test_packed_unpop_over_the_end(void **state)
 	env_free(&env);
 }
 
+/* Marks of a driver that errs do not matter where the device only reads. */
+static void test_packed_read_all_takes_no_notice_of_marks(void **state)
+{
+	struct vq_env env;
+
+	begin(&env, 4, RING_F_INDIRECT_DESC);
+	vdpa_vq_read_all(env.vq);
+	env_packed_entry(&env, ENV_TABLE, 0, ENV_DATA, 12, WRITE);
+	env_packed_entry(&env, ENV_TABLE, 1, ENV_DATA + 0x1000, 100, 0);
+	env_packed(&env, ENV_TABLE, 32, INDIRECT, 7);
+	assert_int_equal(vdpa_vq_pop(env.vq, &env.elem), 1);
+	assert_int_equal(env.elem.out_num, 2);
+	assert_int_equal(env.elem.out_len, 112);
+	assert_int_equal(env.elem.in_len, 0);
+	assert_true(vdpa_vq_complete(env.vq, &env.elem, 0));
+	env_free(&env);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -634,6 +652,7 @@ int main(void)
 		cmocka_unit_test(test_packed_in_order_holds_back),
 		cmocka_unit_test(test_packed_in_order_stop_takes_nothing_away),
 		cmocka_unit_test(test_packed_unpop_over_the_end),
+		cmocka_unit_test(test_packed_read_all_takes_no_notice_of_marks),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

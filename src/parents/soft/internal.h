@@ -229,6 +229,11 @@ void soft_vq_new_map(struct vdpa_soft_vq *vq, bool covers);
 void soft_vq_run(struct vdpa_soft_vq *vq, void (*fn)(void *arg), void *arg);
 int soft_vq_move(struct vdpa_soft_vq *vq, struct vdpa_worker *worker);
 
+static inline struct vdpa_vq *soft_vq_ring(const struct vdpa_soft_vq *vq)
+{
+	return vq->ring;
+}
+
 /* The worker of a running queue: for timers, io_urings and such of backends in this library. */
 static inline struct worker *soft_vq_worker(const struct vdpa_soft_vq *vq)
 {

@@ -28,6 +28,7 @@ int net_tx_start(struct net *net, struct vdpa_soft_vq *vq, struct net_txq *tx,
 		.backend_caps = net->backend->caps,
 		.counts = &((struct net_vq *)vdpa_soft_vq_priv(vq))->counts,
 	};
+	vdpa_vq_read_all(soft_vq_ring(vq));
 	err = net->backend->ops->tx_attach(net->backend, pair, soft_vq_worker(vq), &tx->queue, ack);
 	if (!err && !pair)
 		set_first(net, vq);
