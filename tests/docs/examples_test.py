@@ -79,7 +79,7 @@ def readme(scratch):
     with open(os.path.join(TOP, "README.md"), encoding="utf-8") as f:
         section = re.search(r"^## By hand\n(.*?)^## ", f.read(), re.M | re.S)[1]
     lines = [line[4:] for line in section.splitlines() if re.match(r"    (truncate|uvdpa) ", line)]
-    equal(len(lines), 9)
+    equal(len(lines), 12)
     daemon = scratch.daemon()
     for line in lines:
         shell(scratch, line, {"UVDPA_RUN_DIR": daemon.run_dir})
