@@ -81,13 +81,13 @@ def until(what, condition, timeout=TIMEOUT):
 class Process:
     """A program in the background, in a process group of its own, its output in a file."""
 
-    def __init__(self, lab, name, argv, fds=(), user=None, env=None):
+    def __init__(self, lab, name, argv, fds=(), user=None, env=None, stdin=subprocess.DEVNULL):
         self.name = name
         self.log = lab.path(name + ".log")
         # The program dies with the test even where that is killed.
         argv = [*self._prefix(user), *map(str, argv)]
         with open(self.log, "ab") as log:
-            self.popen = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+            self.popen = subprocess.Popen(argv, stdin=stdin, stdout=log, stderr=log,
                                           start_new_session=True, pass_fds=fds,
                                           env={**os.environ, **(env or {})})
 

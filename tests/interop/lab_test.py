@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """The lab itself, with a back-end that others wrote: what fails here is no fault of uvdpa."""
 from lab import Disk, Qemu, main, need, say, uml
+from testpmd import Echo, Testpmd, vhost
 
 STORAGE_DAEMON = "/usr/bin/qemu-storage-daemon"
 
@@ -35,4 +36,16 @@ def guests(lab):
     guest.poweroff()
 
 
-main(guests)
+def testpmd(lab, ring, pairs):
+    """Frames that a front-end sends come back from a back-end that forwards to where they came from."""
+    path = lab.path("vhost.sock")
+    back = Testpmd(lab, "back", [vhost(0, path, int(pairs))], int(pairs))
+    back("start")
+    front = Echo(lab, "front", path, int(pairs), packed_vq=ring == "packed")
+    for _ in range(2):
+        front.round()
+    front.quit()
+    back.quit()
+
+
+main(guests, testpmd)
