@@ -3,14 +3,9 @@
 import os
 
 from lab import Disk, Qemu, main, run, say, uml
-from uvdpa import WRITE_FILES, check_files, no_io_error, one_disk
+from uvdpa import WRITE_FILES, check_files, counters, no_io_error, one_disk
 
 RING_PACKED = 34
-
-
-def has_feature(guest, bit):
-    """Whether the driver of the guest's disk has negotiated a feature."""
-    return guest.sh("cat /sys/block/vda/device/features")[bit] == "1"
 
 
 def qemu_files(lab, ring, queues):
@@ -20,15 +15,15 @@ def qemu_files(lab, ring, queues):
     guest = Qemu(lab, [disk], smp=int(queues))
     say("booted")
     assert guest.sh("ls /sys/block/vda/mq").split() == [str(i) for i in range(int(queues))]
-    assert has_feature(guest, RING_PACKED) == disk.packed
+    assert guest.has_feature("block/vda", RING_PACKED) == disk.packed
     sums = guest.sh(WRITE_FILES)
     # Each processor has a queue; the files may not have needed all of them.
     for cpu in range(int(queues)):
         guest.sh(f"taskset -c {cpu} dd if=/dev/vda of=/dev/null bs=4096 count=1 iflag=direct")
     no_io_error(guest)
     guest.poweroff()
-    counters = uvdpa.json("dev vstats show disk0")["vstats"]["disk0"]["queues"]
-    assert all(queue["requests"] > 0 and queue["errors"] == 0 for queue in counters), counters
+    queues_now = counters(uvdpa, "disk0")
+    assert all(queue["requests"] > 0 and queue["errors"] == 0 for queue in queues_now), queues_now
     uvdpa.stop()
     check_files(image, sums)
 
@@ -39,7 +34,7 @@ def uml_files(lab, ring):
     uvdpa, image = one_disk(lab, attributes=f"packed {'on' if packed else 'off'}")
     guest = uml(lab, [Disk(uvdpa.socket("disk0"))])
     say("booted")
-    assert has_feature(guest, RING_PACKED) == packed
+    assert guest.has_feature("block/vda", RING_PACKED) == packed
     sums = guest.sh(WRITE_FILES)
     no_io_error(guest)
     guest.poweroff()

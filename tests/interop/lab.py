@@ -68,24 +68,26 @@ def run(*argv, check=True, timeout=TIMEOUT, **kwargs):
     return done.stdout
 
 
-def until(what, condition, timeout=TIMEOUT):
+def until(what, condition, timeout=TIMEOUT, pause=0.02):
     """Waits for something that gives no descriptor to wait on."""
     end = time.monotonic() + timeout
     while not (result := condition()):
         if time.monotonic() > end:
             raise LabError(f"{what}: not within {timeout} s")
-        time.sleep(0.02)
+        time.sleep(pause)
     return result
 
 
 class Process:
     """A program in the background, in a process group of its own, its output in a file."""
 
-    def __init__(self, lab, name, argv, fds=(), user=None, env=None, stdin=subprocess.DEVNULL):
+    def __init__(self, lab, name, argv, fds=(), user=None, env=None, stdin=subprocess.DEVNULL,
+                 netns=None, cpu=None):
         self.name = name
         self.log = lab.path(name + ".log")
         # The program dies with the test even where that is killed.
-        argv = [*self._prefix(user), *map(str, argv)]
+        pin = ["taskset", "--cpu-list", str(cpu)] if cpu is not None else []
+        argv = [*self._prefix(user), *(netns.enter if netns else []), *pin, *map(str, argv)]
         with open(self.log, "ab") as log:
             self.popen = subprocess.Popen(argv, stdin=stdin, stdout=log, stderr=log,
                                           start_new_session=True, pass_fds=fds,
@@ -127,6 +129,27 @@ class Process:
 
     def tail(self):
         return "".join(f"  {self.name}: {line}\n" for line in self.output().splitlines()[-30:])
+
+
+class Netns:
+    """A network namespace, which lasts as long as its process."""
+
+    def __init__(self, lab, name):
+        if os.geteuid() != 0:
+            raise Skip("only root can make network namespaces")
+        self.process = lab.start(name, ["unshare", "--net", "sleep", "infinity"])
+        path = f"/proc/{self.process.pid}/ns/net"
+        until(f"the namespace {name}", lambda: os.stat(path).st_ino != os.stat("/proc/self/ns/net").st_ino)
+        self.enter = ["nsenter", f"--net={path}"]
+        self("ip link set lo up")
+
+    def __call__(self, command, **kwargs):
+        """Runs a program in it to its end; returns its output."""
+        return run(*self.enter, *command.split(), **kwargs)
+
+    def take(self, interface, owner):
+        """Brings an interface of another namespace here."""
+        owner(f"ip link set {interface} netns {self.process.pid}")
 
 
 class Lab:
@@ -171,6 +194,9 @@ class Lab:
         self.processes.append(process)
         return process
 
+    def netns(self, name):
+        return Netns(self, name)
+
     def image(self, name, size, ext4=False):
         """A sparse file, with an empty file system if asked for."""
         path = self.path(name)
@@ -195,6 +221,45 @@ class Disk:
     queues: int = 1
     packed: bool = False
     reconnect: bool = False
+    module = "virtio_blk"
+    device_id = 2
+
+    def qemu(self, name):
+        """Its options to QEMU; name tells it from others."""
+        return [*chardev(self, name),
+                "-device", f"vhost-user-blk-pci,id={name},chardev={name}.chr,"
+                           f"packed={on_off(self.packed)},num-queues={self.queues}"]
+
+
+@dataclass
+class Net:
+    """A vhost-user network device of a guest.  Its queues are pairs."""
+    socket: str
+    mac: str = "52:54:00:00:00:01"
+    queues: int = 1
+    packed: bool = False
+    reconnect: bool = False
+    mtu: int = 0
+    module = "virtio_net"
+    device_id = 1
+
+    def qemu(self, name):
+        mtu = f",host_mtu={self.mtu}" if self.mtu else ""
+        return [*chardev(self, name),
+                "-netdev", f"vhost-user,id={name}.net,chardev={name}.chr,queues={self.queues}",
+                "-device", f"virtio-net-pci,id={name},netdev={name}.net,mac={self.mac},romfile=,"
+                           f"packed={on_off(self.packed)},mq={on_off(self.queues > 1)},"
+                           f"vectors={2 * self.queues + 2}{mtu}"]
+
+
+def on_off(value):
+    return "on" if value else "off"
+
+
+def chardev(device, name):
+    """The connection of a vhost-user device to its back-end, for QEMU."""
+    reconnect = ",reconnect-ms=100" if device.reconnect else ""
+    return ["-chardev", f"socket,id={name}.chr,path={device.socket}{reconnect}"]
 
 
 class Guest:
@@ -248,6 +313,10 @@ class Guest:
         self.send(script)
         return self.collect(check, timeout)
 
+    def has_feature(self, device, bit):
+        """Whether the guest's driver of a device, named as under /sys, has negotiated a feature."""
+        return self.sh(f"cat /sys/{device}/device/features")[bit] == "1"
+
     def poweroff(self):
         """Shuts the guest down, what it has mounted first."""
         self.send("sync; echo o >/proc/sysrq-trigger; sleep 60")
@@ -255,19 +324,19 @@ class Guest:
         self.channel.close()
 
 
-def uml(lab, disks, name="uml", memory="256M"):
+def uml(lab, devices, name="uml", memory="256M"):
     """Boots user-mode Linux."""
     need(UML, "user-mode-linux")
     need(initrd.BUSYBOX, "busybox-static")
     archive = lab.path(name + ".initrd")
     modules = os.path.join(UML_MODULES, os.listdir(UML_MODULES)[0])
-    initrd.build(archive, modules, ["virtio_blk"])
+    initrd.build(archive, modules, sorted({device.module for device in devices}))
     ours, theirs = socket.socketpair()
     with theirs:
         argv = [UML, f"mem={memory}", f"initrd={archive}", "con=null", "con0=null,fd:1", "ssl=null",
                 f"con1=fd:{theirs.fileno()}", "quiet", "loglevel=3", "panic=-1",
                 "lab.tty=tty1", "lab.share=hostfs"]
-        argv += [f"virtio_uml.device={disk.socket}:2" for disk in disks]
+        argv += [f"virtio_uml.device={device.socket}:{device.device_id}" for device in devices]
         # See uml_xstate.c.
         env = {"LD_PRELOAD": os.path.join(BUILD, "tests/interop/libuml_xstate.so")}
         process = lab.start(name, argv, fds=[theirs.fileno()], env=env)
@@ -329,7 +398,7 @@ class Qmp:
 class Qemu(Guest):
     """A guest under QEMU, with KVM where the processor has it."""
 
-    def __init__(self, lab, disks, name="qemu", smp=1, memory="512M", share=True, user=None,
+    def __init__(self, lab, devices, name="qemu", smp=1, memory="512M", share=True, user=None,
                  modules=(), incoming=None, extra=()):
         need(QEMU, "qemu-system-x86")
         need(initrd.BUSYBOX, "busybox-static")
@@ -338,7 +407,8 @@ class Qemu(Guest):
             raise Skip("no guest kernel: scripts/fetch-kernel brings it (package linux-image-amd64)")
         self.dir = lab.path(name)
         os.mkdir(self.dir)
-        modules = ["virtio_blk", "crc32c_generic", "ext4", *modules] + (["9p", "9pnet_virtio"] if share else [])
+        modules = ["virtio_blk", "crc32c_generic", "ext4", *(device.module for device in devices), *modules,
+                   *(["9p", "9pnet_virtio"] if share else [])]
         initrd.build(self._path("initrd"), self._modules(kernel), modules)
         vmlinux = os.path.join(kernel, "vmlinux")
         if user:
@@ -346,7 +416,9 @@ class Qemu(Guest):
             vmlinux = self._path("vmlinux")
             os.chmod(lab.dir, 0o711)
             shutil.chown(self.dir, user)
-        argv = [QEMU, *self._machine(vmlinux, smp, memory, share), *self._disks(disks), *extra]
+        argv = [QEMU, *self._machine(vmlinux, smp, memory, share), *extra]
+        for number, device in enumerate(devices):
+            argv += device.qemu(f"dev{number}")
         if incoming:
             argv += ["-incoming", incoming]
         process = lab.start(name, argv, user=user)
@@ -392,17 +464,6 @@ class Qemu(Guest):
             argv += ["-fsdev", "local,id=host,path=/,security_model=none,readonly=on,multidevs=remap",
                      "-device", "virtio-9p-pci,fsdev=host,mount_tag=host"]
         return [*argv, "-append", append]
-
-    @staticmethod
-    def _disks(disks):
-        argv = []
-        for i, disk in enumerate(disks):
-            reconnect = ",reconnect-ms=100" if disk.reconnect else ""
-            packed = "on" if disk.packed else "off"
-            argv += ["-chardev", f"socket,id=c{i},path={disk.socket}{reconnect}",
-                     "-device", f"vhost-user-blk-pci,id=disk{i},chardev=c{i},packed={packed},"
-                                f"num-queues={disk.queues}"]
-        return argv
 
     def reset(self):
         """Resets the guest and waits until it has booted again."""

@@ -48,7 +48,7 @@ class Testpmd:
         argv += ["--", "--interactive", "--nb-cores=1", "--forward-mode=io", "--no-mlockall",
                  f"--total-num-mbufs={MBUFS}", f"--rxq={pairs}", f"--txq={pairs}", *options]
         self.process = lab.start(name, argv, stdin=subprocess.PIPE,
-                                 env={"RUNTIME_DIRECTORY": runtime})
+                                 env={"RUNTIME_DIRECTORY": runtime}, cpu=cpu)
         self.start_up = self._answer(0)
 
     def _answer(self, offset):
@@ -59,8 +59,9 @@ class Testpmd:
                 text = f.read().decode(errors="replace")
             if not self.process.alive():
                 raise LabError(f"{self.process.name} has ended\n{self.process.tail()}")
-            return text.endswith(PROMPT) and text
-        return until(f"the prompt of {self.process.name}", answer)
+            # What its drivers have to say later comes behind the prompt.
+            return PROMPT in text and text.split(PROMPT)[0]
+        return until(f"the prompt of {self.process.name}", answer, pause=0.002)
 
     def __call__(self, command):
         offset = os.path.getsize(self.process.log)
@@ -108,6 +109,10 @@ class Echo(Testpmd):
         """The transmit and receive code that the driver has chosen, in its words."""
         return {way: path for path, way in
                 re.findall(r"virtio: using (.*?) ([TR]x) path on port 1", self.start_up)}
+
+    def reconnections(self):
+        """How often another back-end has come, where the front-end listens."""
+        return self.process.output().count("reconnection succeeds")
 
     def round(self, count=100):
         """Frames of random content come back in order, once each."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""uvdpad of the build folder, and what tests of its block devices have in common."""
+"""uvdpad of the build folder, and what tests of its devices have in common."""
 import hashlib
 import json
 import os
@@ -15,9 +15,12 @@ UVDPA = os.path.join(BUILD, "src/cli/uvdpa")
 class Uvdpa:
     """A daemon with a start-up file.  Calling it runs a command of the command-line tool."""
 
-    def __init__(self, lab, *setup, name="uvdpad"):
+    def __init__(self, lab, *setup, name="uvdpad", args=(), **how):
+        """args: further options of the daemon; how: of how the lab starts it."""
         self.lab = lab
         self.name = name
+        self.args = args
+        self.how = how
         self.run = lab.path(name + ".run")
         self.config = lab.path(name + ".conf")
         self.process = None
@@ -31,8 +34,8 @@ class Uvdpa:
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notify:
             notify.bind(path)
             self.process = self.lab.start(
-                self.name, [UVDPAD, "--run-dir", self.run, "--config", self.config],
-                env={"NOTIFY_SOCKET": path})
+                self.name, [UVDPAD, "--run-dir", self.run, "--config", self.config, *self.args],
+                env={"NOTIFY_SOCKET": path}, **self.how)
             notify.settimeout(0.1)
             until(f"{self.name} is ready", lambda: self._ready(notify))
         os.unlink(path)
@@ -79,6 +82,11 @@ def one_disk(lab, size="64M", attributes="", driver="driver vhost-user"):
     uvdpa = Uvdpa(lab, f"dev add name disk0 mgmtdev blk file {image} {attributes}",
                   f"dev bind disk0 {driver}")
     return uvdpa, image
+
+
+def counters(uvdpa, device):
+    """What the queues of a device have counted."""
+    return uvdpa.json(f"dev vstats show {device}")["vstats"][device]["queues"]
 
 
 # Mounts a new file system and fills it from all processors at once; prints checksums that hold
