@@ -5,29 +5,24 @@
 For each case both are running, each on processor 0, and the client of blk-load, on processor 1, uses
 one and then the other, round after round.  Printed are medians of the rounds: requests a second, times,
 processor time of both sides for each request, and the ratio of ours to theirs.
-
-Virtual processors move between cores, and all figures move with the time that a cache line takes from one
-to the other.  So that time is taken before and after each sample, and samples are compared
-within one placement (near: less than 250 ns; far: more) only.
 """
-import argparse
 import json
 import os
 import shutil
 import signal
-import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from dataclasses import dataclass
 
-BACK_END_CPU = 0
-CLIENT_CPU = 1
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.realpath(__file__)), ".."))
+from compare import BACK_END_CPU, CLIENT_CPU, SKIP, measure, medians, options, placement, write  # noqa: E402
+
 POLL_US = 50
 FILE_SIZE = 1 << 30
 NULL_SIZE = 16 << 30
-SKIP = 77
+FIGURES = ("iops", "bytes_per_s", "p50_us", "p99_us", "back_end_us", "client_us", "kicks", "calls")
 
 
 @dataclass(frozen=True)
@@ -135,39 +130,18 @@ def sample(args, server, case):
     if done.returncode:
         raise RuntimeError(f"{server.name}: {done.stderr.strip()}")
     result = json.loads(done.stdout)
-    kinds = {"mixed" if not ns else "near" if ns < 250 else "far"
-             for ns in result["round_trip_ns"]}
-    result["placement"] = kinds.pop() if len(kinds) == 1 else "mixed"
+    result["placement"] = placement(result["round_trip_ns"])
     return result
 
 
-def medians(samples):
-    keys = ("iops", "bytes_per_s", "p50_us", "p99_us", "back_end_us", "client_us", "kicks", "calls")
-    return {key: statistics.median(s[key] for s in samples) for key in keys}
-
-
-def measure(args, case, servers):
-    """Rounds until there are enough samples of both sides in one placement."""
-    samples = {s.name: [] for s in servers}
-    for count in range(3 * args.rounds):
-        for server in servers:
-            samples[server.name].append(sample(args, server, case))
-        for placement in ("near", "far"):
-            kept = {name: [s for s in of if s["placement"] == placement]
-                    for name, of in samples.items()}
-            if count + 1 >= args.rounds and min(map(len, kept.values())) >= args.rounds:
-                return placement, kept
-    return "mixed", samples
-
-
-def report(case, placement, kept):
-    ours, theirs = medians(kept["uvdpad"]), medians(kept["qemu-storage-daemon"])
+def report(case, where, kept):
+    ours, theirs = (medians(kept[name], FIGURES) for name in ("uvdpad", "qemu-storage-daemon"))
     ratio = ours["iops"] / theirs["iops"]
-    print(f"{case!s:<36} {placement:<5} {ours['iops'] / 1000:9.1f} {theirs['iops'] / 1000:9.1f} "
+    print(f"{case!s:<36} {where:<5} {ours['iops'] / 1000:9.1f} {theirs['iops'] / 1000:9.1f} "
           f"{ratio:6.2f}  {ours['p50_us']:8.1f} {theirs['p50_us']:8.1f}  {ours['p99_us']:8.1f} "
           f"{theirs['p99_us']:8.1f}  {ours['back_end_us']:6.2f} {theirs['back_end_us']:6.2f}  "
           f"{ours['client_us']:6.2f} {theirs['client_us']:6.2f}", flush=True)
-    return {"case": {**case.__dict__, "bytes": case.bytes}, "placement": placement,
+    return {"case": {**case.__dict__, "bytes": case.bytes}, "placement": where,
             "samples": {name: len(of) for name, of in kept.items()}, "uvdpad": ours,
             "qemu-storage-daemon": theirs, "ratio": ratio}
 
@@ -201,7 +175,8 @@ def run_case(args, case, folder, image):
             server.wait()
         if case.backend == "cached":
             warm(image)
-        return report(case, *measure(args, case, servers))
+        return report(case, *measure(args.rounds, servers,
+                                     lambda server: sample(args, server, case)))
     finally:
         for server in servers:
             server.stop()
@@ -225,22 +200,17 @@ def verify(args, folder, image):
             shutil.rmtree(work)
 
 
-def options():
-    parser = argparse.ArgumentParser(description="vhost-user disks: uvdpad and qemu-storage-daemon")
-    parser.add_argument("--build", default=os.path.join(os.path.dirname(__file__), "../../build"))
-    parser.add_argument("--rounds", type=int, default=5, help="samples of each side (5)")
-    parser.add_argument("--seconds", type=float, default=0.25, help="length of a sample (0.25)")
+def parse():
+    parser = options("vhost-user disks: uvdpad and qemu-storage-daemon")
     parser.add_argument("--fifo", action="store_true",
                         help="run both sides before all else, where the machine is busy (root)")
     parser.add_argument("--full", action="store_true", help="each combination")
-    parser.add_argument("--only", default="", help="cases whose name contains this")
-    parser.add_argument("--json", metavar="FILE", help="write the medians there")
     parser.add_argument("--dir", default="/var/tmp", help="where the disk image is made (/var/tmp)")
     return parser.parse_args()
 
 
 def main():
-    args = options()
+    args = parse()
     args.prefix = ["chrt", "-f", "1"] if args.fifo else []
     args.load = os.path.join(args.build, "bench/blk-load")
     if not shutil.which("qemu-storage-daemon"):
@@ -262,9 +232,7 @@ def main():
         for case in cases(args.full):
             if args.only in str(case):
                 results.append(run_case(args, case, folder, image))
-    if args.json:
-        with open(args.json, "w", encoding="utf-8") as f:
-            json.dump(results, f, indent=1)
+    write(args, results)
     return 0
 
 
