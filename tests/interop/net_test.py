@@ -10,7 +10,7 @@ import socket
 import threading
 import urllib.request
 
-from lab import Net, Qemu, main, need, on_off, run, say, uml, until
+from lab import Net, Qemu, main, need, run, say, uml, until
 from testpmd import Echo
 from uvdpa import Uvdpa, counters
 
@@ -58,10 +58,8 @@ def packed_vector_path():
 def testpmd(lab, ring, pairs):
     """Each kind of front-end gets back what it has sent; one comes after the other."""
     packed, pairs = ring == "packed", int(pairs)
-    # With packed rings DPDK 22.11 marks the header of an indirect table as writable.
     uvdpa = Uvdpa(lab, *device("net0", "net",
-                               f"backend loopback max_vqp {pairs} mtu 9000 in-order on "
-                               f"indirect {on_off(not packed)}"))
+                               f"backend loopback max_vqp {pairs} mtu 9000 in-order on"))
     for number, (options, path) in enumerate(variants(packed)):
         front = Echo(lab, f"front{number}", uvdpa.socket("net0"), pairs, packed_vq=packed,
                      longest=9000 if options["mrg_rxbuf"] else 1514, **options)

@@ -185,6 +185,16 @@ static void test_session_base_of_a_split_ring(void **state)
 	/* Without SET_VRING_BASE it goes on as well. */
 	take_step(&g, KICK);
 	env_roundtrip(&g, 0, 5);
+	/* With one that cannot be meant, behind what was completed. */
+	assert_int_equal(env_get_base(&g, 0), 110);
+	set_ring(&g, VU_SET_VRING_BASE, 0, 0);
+	take_step(&g, KICK);
+	env_roundtrip(&g, 0, 5);
+	assert_int_equal(env_get_base(&g, 0), 115);
+	set_ring(&g, VU_SET_VRING_BASE, 0, 30000);
+	take_step(&g, KICK);
+	env_roundtrip(&g, 0, 5);
+	assert_int_equal(env_get_base(&g, 0), 120);
 	env_disconnect(&g);
 }
 

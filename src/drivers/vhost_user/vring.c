@@ -52,6 +52,15 @@ static uint32_t encode_base(const struct vdpa_vq_state *state)
 	       (uint32_t)state->packed_ring.last_used_counter << 31;
 }
 
+/* Ring memory that nobody has checked yet, or NULL. */
+static const uint8_t *ring_memory(const struct vhu_session *s, uint64_t uaddr, uint64_t len)
+{
+	const struct vhu_region *region = vhu_memory_find(s, uaddr, len);
+
+	return region ? (const uint8_t *)vdpa_mem_hva(region->mem) + uaddr - region->region.uaddr
+		      : NULL;
+}
+
 /*
  * Has the device been round a packed ring?  Base 0 says that both wrap counters are 0, as they are
  * in every second lap; but there are front-ends that send 0 for a new ring, whose counters are 1.
@@ -60,14 +69,29 @@ static uint32_t encode_base(const struct vdpa_vq_state *state)
  */
 static bool ring_was_used(const struct vhu_session *s, const struct vhu_ring *r)
 {
-	const struct vhu_region *region = vhu_memory_find(s, r->addr.desc, 16);
-	const uint8_t *desc;
+	const uint8_t *desc = ring_memory(s, r->addr.desc, 16);
 
-	if (!region)
-		return false;
-	desc = (const uint8_t *)vdpa_mem_hva(region->mem) + r->addr.desc - region->region.uaddr;
 	/* The upper byte of the flags; the address may be odd, as nobody has checked it yet. */
-	return __atomic_load_n(&desc[15], __ATOMIC_RELAXED) & 1u << (VRING_PACKED_DESC_F_USED - 8);
+	return desc &&
+	       __atomic_load_n(&desc[15], __ATOMIC_RELAXED) & 1u << (VRING_PACKED_DESC_F_USED - 8);
+}
+
+/*
+ * Where a split ring goes on.  After a back-end has died there are front-ends that begin at 0
+ * again, though their rings go on (DPDK's virtio-user that listens): what is known then is how far
+ * requests were completed.  A base that is further from there than the ring is long cannot be meant
+ * either.
+ */
+static uint16_t split_base(const struct vhu_session *s, const struct vhu_ring *r)
+{
+	const uint8_t *used = ring_memory(s, r->addr.used, 4);
+	uint16_t base = (uint16_t)r->base, idx;
+
+	if (!used)
+		return base;
+	idx = (uint16_t)(__atomic_load_n(&used[2], __ATOMIC_RELAXED) |
+			 __atomic_load_n(&used[3], __ATOMIC_RELAXED) << 8);
+	return !base || (uint16_t)(base - idx) > r->num ? idx : base;
 }
 
 static int decode_base(const struct vhu_session *s, const struct vhu_ring *r,
@@ -80,7 +104,7 @@ static int decode_base(const struct vhu_session *s, const struct vhu_ring *r,
 		if (base > UINT16_MAX)
 			return vdpa_extack_set(ack, -EPROTO,
 					       "base 0x%x of a split ring has 16 bits", base);
-		state->split.avail_index = (uint16_t)base;
+		state->split.avail_index = split_base(s, r);
 		return 0;
 	}
 	if (!base && !ring_was_used(s, r))
