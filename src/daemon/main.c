@@ -121,6 +121,8 @@ static int start_bus(struct daemon *daemon, const struct options *options, struc
 		return err;
 	vdpa_bus_set_event_cb(daemon->bus, on_event, daemon);
 	err = vdpa_soft_register_builtin(daemon->bus, ack);
+	if (!err)
+		err = vdpa_mgmtdev_register_builtin(daemon->bus, ack);
 	for (size_t i = 0; i < ARRAY_SIZE(drivers) && !err; i++) {
 		/* One that this build lacks is NULL. */
 		if (drivers[i])

@@ -14,22 +14,7 @@
 #define SPINS    256
 #define PAUSE_NS 20000
 
-const struct vdpa_attr_desc switch_port_attrs[] = {
-	{.name = "vlan",
-	 .type = VDPA_ATTR_UINT,
-	 .min = 1,
-	 .max = VLAN_ID_MAX,
-	 .help = "VLAN of frames without a tag (1; none with 'trunk')"},
-	{.name = "trunk",
-	 .type = VDPA_ATTR_STRING,
-	 .help = "VLANs of frames with a tag: 'all', or such as '10,20-29' (none)"},
-	{.name = "macs",
-	 .type = VDPA_ATTR_UINT,
-	 .min = 1,
-	 .max = FDB_MAX,
-	 .help = "addresses that may be learnt at this port (the switch's 'port-macs')"},
-	{0},
-};
+const struct vdpa_attr_desc switch_port_attrs[] = {SWITCH_PORT_ATTRS, {0}};
 
 /* ---- the switch */
 

@@ -16,6 +16,7 @@
 
 #include "backends/net/fdb.h"
 #include "backends/net/net.h"
+#include "backends/net/vlan.h"
 
 #define SWITCH_PORTS_MAX FDB_PORTS_MAX
 
@@ -37,7 +38,21 @@ struct net_switch *net_switch_alloc(const struct net_switch_config *config);
 /* NULL is allowed. */
 void net_switch_put(struct net_switch *sw);
 
-/* Of a port, read from open->attrs: vlan, trunk, macs.  Ends with a row without a name. */
+/* The rows of a port, read from open->attrs. */
+#define SWITCH_PORT_ATTRS                                                                          \
+	{.name = "vlan",                                                                           \
+	 .type = VDPA_ATTR_UINT,                                                                   \
+	 .min = 1,                                                                                 \
+	 .max = VLAN_ID_MAX,                                                                       \
+	 .help = "VLAN of frames without a tag (1; none with 'trunk')"},                           \
+		{.name = "trunk",                                                                  \
+		 .type = VDPA_ATTR_STRING,                                                         \
+		 .help = "VLANs of frames with a tag: all, or such as 10,20-29 (none)"},           \
+	{                                                                                          \
+		.name = "macs", .type = VDPA_ATTR_UINT, .min = 1, .max = FDB_MAX,                  \
+		.help = "addresses learnt at this port at most (the switch's 'port-macs')"         \
+	}
+/* These alone; ends with a row without a name. */
 extern const struct vdpa_attr_desc switch_port_attrs[];
 
 /*

@@ -18,7 +18,6 @@
 #include <sys/queue.h>
 
 #include "backends/net/switch.h"
-#include "backends/net/vlan.h"
 #include "vdpa/device.h"
 
 #define CACHE_LINE 64

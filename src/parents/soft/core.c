@@ -238,7 +238,7 @@ struct soft_mgmtdev {
 	struct vdpa_bus *bus;
 	struct vdpa_soft_class cls; /* as long as ours, zeroes where the class is older */
 	uint32_t ids[2];
-	struct vdpa_attr_desc attrs[]; /* the class's, then the common ones */
+	struct vdpa_attr_desc *attrs; /* the class's, then the common ones */
 };
 
 int soft_dev_make(struct vdpa_bus *bus, struct vdpa_mgmtdev *mdev,
@@ -287,9 +287,15 @@ static int soft_dev_add(struct vdpa_mgmtdev *mdev, const char *name, struct vdpa
 
 /* ---- classes */
 
+static void free_mgmtdev(struct soft_mgmtdev *sm)
+{
+	free(sm->attrs);
+	free(sm);
+}
+
 static void soft_mgmtdev_free(struct vdpa_mgmtdev *mdev)
 {
-	free(container_of(mdev, struct soft_mgmtdev, mdev));
+	free_mgmtdev(container_of(mdev, struct soft_mgmtdev, mdev));
 }
 
 static const struct vdpa_mgmtdev_ops soft_mgmtdev_ops = {
@@ -307,11 +313,32 @@ static size_t num_attrs(const struct vdpa_attr_desc *table)
 	return num;
 }
 
+struct vdpa_attr_desc *soft_attrs_join(const struct vdpa_attr_desc *own)
+{
+	size_t num = num_attrs(own), common = ARRAY_SIZE(vdpa_soft_common_attrs);
+	struct vdpa_attr_desc *attrs = calloc(num + common, sizeof(*attrs));
+
+	if (!attrs)
+		return NULL;
+	if (num)
+		memcpy(attrs, own, num * sizeof(*attrs));
+	memcpy(attrs + num, vdpa_soft_common_attrs, sizeof(vdpa_soft_common_attrs));
+	return attrs;
+}
+
+uint64_t soft_class_offer(const struct vdpa_soft_class *cls)
+{
+	uint64_t features = cls->features | BIT_ULL(VIRTIO_F_VERSION_1);
+
+	for (size_t i = 0; i < ARRAY_SIZE(ring_features); i++)
+		features |= BIT_ULL(ring_features[i].bit);
+	return features;
+}
+
 VDPA_API int vdpa_soft_class_register(struct vdpa_bus *bus, const struct vdpa_soft_class *cls,
 				      struct vdpa_extack *ack)
 {
-	size_t own = num_attrs(cls->attrs), common = ARRAY_SIZE(vdpa_soft_common_attrs);
-	struct soft_mgmtdev *sm = calloc(1, sizeof(*sm) + (own + common) * sizeof(sm->attrs[0]));
+	struct soft_mgmtdev *sm = calloc(1, sizeof(*sm));
 	int err;
 
 	if (!sm)
@@ -319,9 +346,10 @@ VDPA_API int vdpa_soft_class_register(struct vdpa_bus *bus, const struct vdpa_so
 	err = copy_class(&sm->cls, cls, ack);
 	if (err)
 		goto fail;
-	if (own)
-		memcpy(sm->attrs, cls->attrs, own * sizeof(sm->attrs[0]));
-	memcpy(sm->attrs + own, vdpa_soft_common_attrs, sizeof(vdpa_soft_common_attrs));
+	err = -ENOMEM;
+	sm->attrs = soft_attrs_join(cls->attrs);
+	if (!sm->attrs)
+		goto fail;
 	sm->bus = bus;
 	sm->ids[0] = cls->device_id;
 	sm->mdev.ops = &soft_mgmtdev_ops;
@@ -329,9 +357,7 @@ VDPA_API int vdpa_soft_class_register(struct vdpa_bus *bus, const struct vdpa_so
 	sm->mdev.ids = sm->ids;
 	sm->mdev.attrs = sm->attrs;
 	sm->mdev.max_vqs = sm->cls.max_vqs;
-	sm->mdev.features = sm->cls.features | BIT_ULL(VIRTIO_F_VERSION_1);
-	for (size_t i = 0; i < ARRAY_SIZE(ring_features); i++)
-		sm->mdev.features |= BIT_ULL(ring_features[i].bit);
+	sm->mdev.features = soft_class_offer(&sm->cls);
 	sm->mdev.help = sm->cls.help;
 	err = vdpa_mgmtdev_register(bus, &sm->mdev, ack);
 	if (err)
@@ -339,7 +365,7 @@ VDPA_API int vdpa_soft_class_register(struct vdpa_bus *bus, const struct vdpa_so
 	return 0;
 
 fail:
-	free(sm);
+	free_mgmtdev(sm);
 	return err;
 }
 

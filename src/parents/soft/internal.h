@@ -152,13 +152,19 @@ extern const struct vdpa_soft_class *const soft_classes[]; /* ends with NULL */
  *
  * cls, live_attrs (of `dev set`; NULL: none): constants that outlive the device.  attrs (NULL: all
  * defaults): checked and borrowed, descriptors may be taken.  arg: what the class's create() finds
- * with soft_arg(): the backend that the parent brings.  ret: to be handed to the bus.
+ * with soft_arg(): the backend that the parent brings.  Of the class net it is the address of a
+ * struct net_backend *, which is NULL when the device has taken it, also on failure.  ret: to be
+ * handed to the bus.
  * -EINVAL, -ERANGE, -ENOMEM, what create() says.  Lane; may block.
  */
 int soft_dev_make(struct vdpa_bus *bus, struct vdpa_mgmtdev *mdev,
 		  const struct vdpa_soft_class *cls, const struct vdpa_attr_desc *live_attrs,
 		  const char *name, struct vdpa_attrs *attrs, void *arg, struct vdpa_device **ret,
 		  struct vdpa_extack *ack);
+/* All features that a device of the class can offer, those of the rings, too. */
+uint64_t soft_class_offer(const struct vdpa_soft_class *cls);
+/* A table's rows, and those that each class has.  To be freed; NULL: out of memory. */
+struct vdpa_attr_desc *soft_attrs_join(const struct vdpa_attr_desc *own);
 void soft_dev_free(struct vdpa_device *vdev);
 const char *soft_why_not(struct vdpa_device *vdev, unsigned int bit);
 

@@ -272,6 +272,7 @@ static void offer(struct net *net, const struct vdpa_attrs *attrs)
 
 static int open_backend(struct net *net, struct vdpa_attrs *attrs, struct vdpa_extack *ack)
 {
+	struct net_backend **given = soft_arg(net->soft);
 	struct net_open open = {
 		.attrs = attrs,
 		.name = vdpa_soft_vdev(net->soft)->name,
@@ -279,9 +280,12 @@ static int open_backend(struct net *net, struct vdpa_attrs *attrs, struct vdpa_e
 		.pairs = net->pairs,
 	};
 
+	if (!given)
+		return net_open(&open, &net->backend, ack);
 	/* A parent such as a switch has opened its own. */
-	net->backend = soft_arg(net->soft);
-	return net->backend ? 0 : net_open(&open, &net->backend, ack);
+	net->backend = *given;
+	*given = NULL;
+	return 0;
 }
 
 static int net_create(struct vdpa_soft *soft, struct vdpa_attrs *attrs, struct vdpa_extack *ack)
@@ -299,8 +303,7 @@ static int net_create(struct vdpa_soft *soft, struct vdpa_attrs *attrs, struct v
 	if (!err)
 		err = choose_mac(net, attrs, ack);
 	if (err) {
-		if (!soft_arg(soft))
-			net_close(net->backend);
+		net_close(net->backend);
 		return err;
 	}
 	pthread_mutex_init(&net->lock, NULL);
