@@ -48,7 +48,7 @@ distclean: clean
 
 help:
 	@echo "make            build in $(BUILD)/ (installs missing packages first)"
-	@echo "make demo       a guest's disk over vhost-user, then a file of this host; GUEST=qemu for QEMU"
+	@echo "make demo       a guest's disk and network, then the disk as a file; GUEST=qemu for QEMU"
 	@echo "make check      run all tests; PEERS=no leaves out guests and peers, T=NAME picks one"
 	@echo "make bench      run the benchmarks"
 	@echo "make install    install (DESTDIR is honoured; MESON_ARGS=--prefix=/usr on the first make)"

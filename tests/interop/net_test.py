@@ -1,18 +1,15 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """Front-ends, guests and network namespaces on network devices of uvdpad."""
-import functools
 import hashlib
-import http.server
 import json
 import os
 import signal
-import socket
-import threading
 import urllib.request
 
 from lab import Net, Qemu, main, need, run, say, uml, until
 from testpmd import Echo
 from uvdpa import Uvdpa, counters
+from web import DHCP, PAGE, check_page, free_port, serve, share
 
 CSUM = 0
 GUEST_CSUM = 1
@@ -96,7 +93,8 @@ def server(lab, ring):
     for number in range(3):
         front.round()
         uvdpa.crash()
-        until("the front-end", lambda: front.reconnections() > number, 30)  # pylint: disable=cell-var-from-loop
+        until("the front-end", lambda: front.reconnections() > number,  # pylint: disable=cell-var-from-loop
+              30)
         say("killed the back-end")
     front.round()
     front.quit()
@@ -104,9 +102,6 @@ def server(lab, ring):
 
 
 # ---- guests
-
-PAGE = 1 << 20
-
 
 def guest_up(guest, address):
     guest.sh(f"ip address add {address}/24 dev eth0; ip link set eth0 up; "
@@ -123,18 +118,6 @@ def iperf(client, address, options="", end="-t 2"):
     report = json.loads(client(f"iperf3 -c {address} {end} -J {options}"))
     assert "error" not in report, report["error"]
     return (report["end"].get("sum_received") or report["end"]["sum"])["bytes"]
-
-
-def share(guest):
-    """Has a guest offer a page; returns its checksum."""
-    return guest.sh("mkdir -p /tmp/www; pidof httpd >/dev/null || busybox httpd -p 80 -h /tmp/www; "
-                    f"head -c {PAGE} /dev/urandom >/tmp/www/page; md5sum /tmp/www/page").split()[0]
-
-
-def check_page(guest, url, expected):
-    """A page comes to a guest as it was."""
-    found = guest.sh(f"busybox wget -q -O - {url} | md5sum").split()[0]
-    assert found == expected, f"{url}: {found}, not {expected}"
 
 
 def fragments(guest):
@@ -216,40 +199,6 @@ def link(uvdpa, guest):
 
 
 # ---- the user-mode network
-
-# What udhcpc calls.
-DHCP = r"""
-cat >/tmp/dhcp <<'END'
-#!/bin/sh
-if [ "$1" = bound ]; then
-	ip address add $ip/$mask dev $interface
-	ip route add default via $router
-fi
-END
-chmod +x /tmp/dhcp
-ip link set eth0 up
-busybox udhcpc -i eth0 -n -q -s /tmp/dhcp
-"""
-
-
-class Quiet(http.server.SimpleHTTPRequestHandler):
-    def log_message(self, format, *args):  # pylint: disable=redefined-builtin
-        pass
-
-
-def serve(folder):
-    """Offers a folder on a port of this host; returns the port."""
-    server = http.server.ThreadingHTTPServer(
-        ("127.0.0.1", 0), functools.partial(Quiet, directory=folder))
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    return server.server_address[1]
-
-
-def free_port():
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return sock.getsockname()[1]
-
 
 def user(lab, kind):
     """A guest fetches a page of this host, and this host one of the guest's."""
