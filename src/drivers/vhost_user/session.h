@@ -185,8 +185,8 @@ bool vhu_rings_running(const struct vhu_session *s);
 int vhu_rings_update(struct vhu_session *s, struct vdpa_extack *ack);
 /* Stop all; they keep where they stand. */
 void vhu_rings_stop(struct vhu_session *s);
-/* They count as stopped, and the reset that follows stops them: what the in-flight log has is dropped
- * and not waited for. */
+/* They count as stopped, and the reset that follows stops them: what the in-flight log has is
+ * dropped and not waited for. */
 void vhu_rings_leave(struct vhu_session *s);
 /* Stop all and forget what the front-end has told of them. */
 void vhu_rings_forget(struct vhu_session *s);
