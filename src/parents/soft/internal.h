@@ -91,7 +91,7 @@ struct vdpa_soft_vq {
 	struct vdpa_worker *pinned; /* that it has to run on, picked; NULL: any */
 
 	/* soft->lock */
-	bool attached; /* kick_vq() may wake it */
+	bool attached; /* it may be woken */
 	bool drained;
 };
 

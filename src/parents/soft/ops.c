@@ -59,12 +59,7 @@ static int soft_set_vq_num(struct vdpa_device *vdev, uint16_t idx, uint32_t num)
 
 static int soft_kick_vq(struct vdpa_device *vdev, uint16_t idx)
 {
-	struct vdpa_soft_vq *vq = get_vq(vdev, idx);
-
-	pthread_mutex_lock(&vq->soft->lock);
-	if (vq->attached)
-		worker_source_wake(&vq->src);
-	pthread_mutex_unlock(&vq->soft->lock);
+	vdpa_soft_vq_wake(get_vq(vdev, idx));
 	return 0;
 }
 

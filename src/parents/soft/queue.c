@@ -220,6 +220,9 @@ static void vq_set_attached(struct vdpa_soft_vq *vq, bool attached)
 {
 	pthread_mutex_lock(&vq->soft->lock);
 	vq->attached = attached;
+	/* For whoever wanted to wake it before this was known. */
+	if (attached)
+		worker_source_wake(&vq->src);
 	pthread_mutex_unlock(&vq->soft->lock);
 }
 

@@ -563,7 +563,11 @@ VDPA_API void vdpa_soft_vq_want_kicks(struct vdpa_soft_vq *vq, bool on)
 
 VDPA_API void vdpa_soft_vq_wake(struct vdpa_soft_vq *vq)
 {
-	worker_source_wake(&vq->src);
+	/* Between queue_start() and the worker's taking it over nobody can be woken. */
+	pthread_mutex_lock(&vq->soft->lock);
+	if (vq->attached)
+		worker_source_wake(&vq->src);
+	pthread_mutex_unlock(&vq->soft->lock);
 }
 
 VDPA_API bool vdpa_soft_vq_enter(struct vdpa_soft_vq *vq)
