@@ -31,18 +31,12 @@ static int teardown(void **state)
 	return 0;
 }
 
-static void ok(struct env_guest *g, int err)
-{
-	if (err)
-		fail_msg("%s", vdpa_extack_text(&g->ack, err));
-}
-
 /* All messages before this one have been handled. */
 static uint64_t get_u64(struct env_guest *g, uint32_t request)
 {
 	uint64_t value = 0;
 
-	ok(g, vu_frontend_get_u64(&g->fe, request, &value, &g->ack));
+	env_ok(g, vu_frontend_get_u64(&g->fe, request, &value, &g->ack));
 	return value;
 }
 
@@ -93,11 +87,11 @@ static void test_class_rarp(void **state)
 
 	env_connect(&env, &g, 0, ENV_PROTOCOL);
 	assert_true(g.fe.protocol_features & RARP);
-	ok(&g, send_rarp(&g, "\x52\x54\0\1\2\3"));
+	env_ok(&g, send_rarp(&g, "\x52\x54\0\1\2\3"));
 	saw(VDPA_CMD_NET_RARP, "\x52\x54\0\1\2\3", 6, 1);
 	/* While rings run, as after a migration. */
 	env_start_rings(&g, 2);
-	ok(&g, send_rarp(&g, "\x52\x54\0\1\2\4"));
+	env_ok(&g, send_rarp(&g, "\x52\x54\0\1\2\4"));
 	saw(VDPA_CMD_NET_RARP, "\x52\x54\0\1\2\4", 6, 2);
 	env_roundtrip(&g, 0, 10);
 	env_disconnect(&g);
@@ -109,9 +103,9 @@ static void test_class_mtu(void **state)
 
 	env_connect(&env, &g, 0, ENV_PROTOCOL);
 	assert_true(g.fe.protocol_features & MTU);
-	ok(&g, set_mtu(&g, 9000));
+	env_ok(&g, set_mtu(&g, 9000));
 	saw(VDPA_CMD_NET_MTU, "\x28\x23", 2, 1);
-	ok(&g, set_mtu(&g, UINT16_MAX));
+	env_ok(&g, set_mtu(&g, UINT16_MAX));
 	saw(VDPA_CMD_NET_MTU, "\xff\xff", 2, 2);
 	/* No such number. */
 	assert_int_equal(set_mtu(&g, UINT16_MAX + 1), -EREMOTEIO);
@@ -133,7 +127,7 @@ static void refused(uint64_t protocol, int answer)
 	env_wait_log(&env, "refused SEND_RARP: not today");
 	env_wait_log(&env, "refused NET_SET_MTU: not today");
 	set_err(0);
-	ok(&g, set_mtu(&g, 1400));
+	env_ok(&g, set_mtu(&g, 1400));
 	get_u64(&g, VU_GET_FEATURES);
 	saw(VDPA_CMD_NET_MTU, "\x78\x05", 2, num_cmds());
 	assert_false(env_logged(&env, "is ended"));

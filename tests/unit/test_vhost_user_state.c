@@ -29,25 +29,19 @@ static int teardown(void **state)
 	return 0;
 }
 
-static void ok(struct env_guest *g, int err)
-{
-	if (err)
-		fail_msg("%s", vdpa_extack_text(&g->ack, err));
-}
-
 /* All messages before this one have been handled. */
 static void settle(struct env_guest *g)
 {
 	uint64_t value;
 
-	ok(g, vu_frontend_get_u64(&g->fe, VU_GET_FEATURES, &value, &g->ack));
+	env_ok(g, vu_frontend_get_u64(&g->fe, VU_GET_FEATURES, &value, &g->ack));
 }
 
 static uint32_t get_base(struct env_guest *g, uint32_t idx)
 {
 	uint32_t base = 0;
 
-	ok(g, vu_frontend_get_base(&g->fe, idx, &base, &g->ack));
+	env_ok(g, vu_frontend_get_base(&g->fe, idx, &base, &g->ack));
 	return base;
 }
 
@@ -92,7 +86,7 @@ static int begin(struct env_guest *g, enum vu_state_direction direction)
 {
 	int channel = -1;
 
-	ok(g, vu_frontend_begin_state(&g->fe, direction, &channel, &g->ack));
+	env_ok(g, vu_frontend_begin_state(&g->fe, direction, &channel, &g->ack));
 	return channel;
 }
 
@@ -113,7 +107,7 @@ static void read_record(int channel, struct record *record)
 static void save(struct env_guest *g, struct record *record)
 {
 	read_record(begin(g, VU_STATE_SAVE), record);
-	ok(g, vu_frontend_check_state(&g->fe, &g->ack));
+	env_ok(g, vu_frontend_check_state(&g->fe, &g->ack));
 }
 
 static int load(struct env_guest *g, const void *data, size_t len)
@@ -163,11 +157,11 @@ static void move_guest(uint64_t features)
 	assert_true(g.fe.protocol_features & STATE_F);
 	env_start_rings(&g, 2);
 	env_roundtrip(&g, 0, 20);
-	ok(&g, vu_frontend_set_config(&g.fe, 0, &config, sizeof(config), &g.ack));
+	env_ok(&g, vu_frontend_set_config(&g.fe, 0, &config, sizeof(config), &g.ack));
 	keep(5000);
-	ok(&g, vu_frontend_call(&g.fe, VU_SET_LOG_BASE, &log, sizeof(log), &logfd, 1, &g.ack));
-	ok(&g,
-	   vu_frontend_set_u64(&g.fe, VU_SET_FEATURES, g.features | BIT_ULL(VU_F_LOG_ALL), &g.ack));
+	env_ok(&g, vu_frontend_call(&g.fe, VU_SET_LOG_BASE, &log, sizeof(log), &logfd, 1, &g.ack));
+	env_ok(&g, vu_frontend_set_u64(&g.fe, VU_SET_FEATURES, g.features | BIT_ULL(VU_F_LOG_ALL),
+				       &g.ack));
 	env_roundtrip(&g, 1, 30);
 	for (uint32_t i = 0; i < 2; i++)
 		bases[i] = get_base(&g, i);
@@ -177,21 +171,21 @@ static void move_guest(uint64_t features)
 
 	env_open(&env, NULL);
 	assert_kept(0);
-	ok(&g, vu_frontend_connect(&g.fe, env.socket, ENV_WAIT_MS, &g.ack));
-	ok(&g, vu_frontend_negotiate(&g.fe, ENV_PROTOCOL, &g.ack));
+	env_ok(&g, vu_frontend_connect(&g.fe, env.socket, ENV_WAIT_MS, &g.ack));
+	env_ok(&g, vu_frontend_negotiate(&g.fe, ENV_PROTOCOL, &g.ack));
 	assert_int_equal(load(&g, record.data, record.len), 0);
 	assert_kept(5000);
 	config = 0;
-	ok(&g, vu_frontend_get_config(&g.fe, 0, &config, sizeof(config), &g.ack));
+	env_ok(&g, vu_frontend_get_config(&g.fe, 0, &config, sizeof(config), &g.ack));
 	assert_true(config == 0x1122334455667788);
-	ok(&g, vu_frontend_set_u64(&g.fe, VU_SET_FEATURES, g.features, &g.ack));
+	env_ok(&g, vu_frontend_set_u64(&g.fe, VU_SET_FEATURES, g.features, &g.ack));
 	env_send_memory(&g);
 	for (uint32_t i = 0; i < 2; i++) {
 		struct vu_frontend_ring ring;
 
 		env_ring_setup(&g, i, &ring);
 		ring.base = bases[i];
-		ok(&g, vu_frontend_start_ring(&g.fe, &ring, &g.ack));
+		env_ok(&g, vu_frontend_start_ring(&g.fe, &ring, &g.ack));
 		env_roundtrip(&g, i, 25);
 	}
 	assert_kept(5000);
@@ -229,7 +223,7 @@ static void test_state_outlives_the_session(void **state)
 	env_connect(&env, &g, 0, ENV_PROTOCOL);
 	settle(&g);
 	assert_kept(100);
-	ok(&g, vu_frontend_call(&g.fe, VU_RESET_DEVICE, NULL, 0, NULL, 0, &g.ack));
+	env_ok(&g, vu_frontend_call(&g.fe, VU_RESET_DEVICE, NULL, 0, NULL, 0, &g.ack));
 	settle(&g);
 	assert_kept(0);
 	env_disconnect(&g);
@@ -254,7 +248,7 @@ static void test_state_nobody_reads(void **state)
 	channel = begin(&g, VU_STATE_SAVE);
 	/* Other messages, and the device itself, do not wait. */
 	settle(&g);
-	ok(&g, vu_frontend_check_state(&g.fe, &g.ack));
+	env_ok(&g, vu_frontend_check_state(&g.fe, &g.ack));
 	env_start_rings(&g, 1);
 	env_roundtrip(&g, 0, 10);
 	/* Nobody writes to it either. */
@@ -426,13 +420,13 @@ static void test_state_bad_parameters(void **state)
 	env_connect(&env, &g, 0, ENV_PROTOCOL);
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
 		env_forget(&env);
-		ok(&g, begin_with(&g, cases[i].direction, cases[i].phase, &answer));
+		env_ok(&g, begin_with(&g, cases[i].direction, cases[i].phase, &answer));
 		assert_int_equal(answer, VU_STATE_FAILED | VU_STATE_FD_NONE);
 		env_wait_log(&env, cases[i].text);
 	}
 	/* What was begun before is given up, too. */
 	close(begin(&g, VU_STATE_SAVE));
-	ok(&g, begin_with(&g, 0, 1, &answer));
+	env_ok(&g, begin_with(&g, 0, 1, &answer));
 	assert_int_equal(vu_frontend_check_state(&g.fe, NULL), -EREMOTEIO);
 	env_disconnect(&g);
 }
@@ -451,13 +445,13 @@ static void test_state_belongs_between_runs(void **state)
 	env_start_rings(&g, 2);
 	for (uint32_t direction = VU_STATE_SAVE; direction <= VU_STATE_LOAD; direction++) {
 		env_forget(&env);
-		ok(&g, begin_with(&g, direction, VU_STATE_STOPPED, &answer));
+		env_ok(&g, begin_with(&g, direction, VU_STATE_STOPPED, &answer));
 		assert_int_equal(answer, VU_STATE_FAILED | VU_STATE_FD_NONE);
 		env_wait_log(&env, "refused SET_DEVICE_STATE_FD: rings run");
 	}
 	env_roundtrip(&g, 0, 5);
 	get_base(&g, 0);
-	ok(&g, begin_with(&g, VU_STATE_SAVE, VU_STATE_STOPPED, &answer));
+	env_ok(&g, begin_with(&g, VU_STATE_SAVE, VU_STATE_STOPPED, &answer));
 	assert_int_equal(answer, VU_STATE_FAILED | VU_STATE_FD_NONE);
 	get_base(&g, 1);
 
