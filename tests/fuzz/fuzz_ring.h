@@ -83,6 +83,9 @@ static void fuzz_pops(struct vdpa_vq *vq, struct vdpa_mem *mem, struct vdpa_mem 
 		fuzz_check((got == -EPROTO) == (vdpa_vq_broken(vq) != NULL));
 		if (got == 1) {
 			fuzz_elem(idle[num_idle - 1], mem, max_segs);
+			/* Put back, and taken again: it may be another by now. */
+			if ((work ^ n) % 7 == 0 && vdpa_vq_unpop(vq, idle[num_idle - 1]))
+				continue;
 			held[num_held++] = idle[--num_idle];
 		}
 		if (num_held && (got != 1 || (work + n) % 3)) {
