@@ -12,8 +12,8 @@
 
 #define CLEAR_SCREEN "\033[H\033[J"
 
-static const char *const counters[] = {"requests", "bytes_out", "bytes_in",
-				       "kicks",    "calls",     "errors"};
+static const char *const counters[] = {"requests", "bytes_out", "bytes_in", "kicks",
+				       "calls",    "errors",    "drops"};
 
 static uint64_t now_ns(void)
 {
@@ -108,18 +108,18 @@ static void print_table(const json_t *table, bool tty, bool first)
 		fputs(CLEAR_SCREEN, stdout);
 	else if (!first)
 		putchar('\n');
-	printf("%-20s %5s %8s %8s %8s %8s %8s %7s\n", "DEVICE", "QUEUE", "REQ/s", "OUT B/s",
-	       "IN B/s", "KICKS/s", "CALLS/s", "ERR/s");
+	printf("%-17s %5s %7s %7s %7s %7s %7s %7s %7s\n", "DEVICE", "QUEUE", "REQ/s", "OUT B/s",
+	       "IN B/s", "KICKS/s", "CALLS/s", "ERR/s", "DROPS/s");
 	json_object_foreach((json_t *)table, name, rows)
 	{
 		json_array_foreach(rows, i, row)
 		{
-			printf("%-20.20s %5" JSON_INTEGER_FORMAT, name,
+			printf("%-17.17s %5" JSON_INTEGER_FORMAT, name,
 			       json_integer_value(json_object_get(row, "qidx")));
 			for (c = 0; c < ARRAY_SIZE(counters); c++) {
 				human(json_real_value(json_object_get(row, counters[c])),
 				      !strncmp(counters[c], "bytes", 5), text);
-				printf(" %*s", c + 1 < ARRAY_SIZE(counters) ? 8 : 7, text);
+				printf(" %7s", text);
 			}
 			putchar('\n');
 		}
