@@ -204,7 +204,8 @@ void vdpa_soft_vq_wake(struct vdpa_soft_vq *vq);
 /**
  * Use a queue from another worker than its own, for a class with VDPA_SOFT_F_SHARED.  Between enter
  * and leave nobody else does; the driver sees at leave what was completed.  Any thread, between
- * queue_start and queue_stop, holding no other queue.
+ * queue_start and queue_stop.  Who enters several must do so in one order, that of
+ * senders before receivers: a queue's own worker has entered it when it calls poll().
  * @return false: the queue does not take part now; then no leave
  */
 bool vdpa_soft_vq_enter(struct vdpa_soft_vq *vq);

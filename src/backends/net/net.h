@@ -6,9 +6,9 @@
  * Life: net_open() -> tx_attach() and rx_attach() of each queue that runs -> send ... flush, recv
  * -> detach -> net_close().
  *
- * Contexts.  open, close and the set_ functions run on a lane and may block.  Everything about a
- * queue runs on the worker that it was attached on, and does not block.  The two queues of a pair
- * are mostly served by one worker, but need not be.
+ * Contexts.  open and close run on a lane and may block; the set_ functions say for themselves.
+ * Everything about a queue runs on the worker that it was attached on, and does not block.  The two
+ * queues of a pair are mostly served by one worker, but need not be.
  *
  * Frames and drops.  Nothing is kept for later: a frame that its receiver has no room for is lost,
  * and counted by the one who loses it.  A backend that can leave frames where they are (a socket, a
@@ -251,14 +251,17 @@ struct net_backend_ops {
 	 * Returns how many.  Optional: for backends that bring all frames from elsewhere.
 	 */
 	unsigned int (*recv)(struct net_queue *queue, unsigned int budget);
-	/* What the driver takes has changed (NET_CAP_*): a TAP tells its kernel.  Optional. */
+	/*
+	 * What the driver takes has changed (NET_CAP_*): a TAP tells its kernel.  Optional.
+	 * ANY THREAD; does not block.
+	 */
 	int (*set_caps)(struct net_backend *net, unsigned int caps);
 	/*
 	 * The driver uses so many pairs, until it says otherwise: the others get nothing.
 	 * Optional.  ANY THREAD.
 	 */
 	void (*set_pairs)(struct net_backend *net, uint16_t pairs);
-	/* The link of the device was set up or down by the user.  Optional. */
+	/* The link of the device was set up or down by the user.  Optional.  Lane; may block. */
 	void (*set_link)(struct net_backend *net, bool up);
 };
 

@@ -46,6 +46,18 @@ static inline void net_hdr_write(const struct net_hdr *hdr, uint16_t num_buffers
 	memcpy((uint8_t *)wire + sizeof(low), &high, sizeof(high));
 }
 
+/* Offloads from the device to the driver, which may switch them while it runs; and the other way.
+ */
+#define NET_GUEST_OFFLOADS                                                                         \
+	(BIT_ULL(VIRTIO_NET_F_GUEST_CSUM) | BIT_ULL(VIRTIO_NET_F_GUEST_TSO4) |                     \
+	 BIT_ULL(VIRTIO_NET_F_GUEST_TSO6) | BIT_ULL(VIRTIO_NET_F_GUEST_ECN) |                      \
+	 BIT_ULL(VIRTIO_NET_F_GUEST_UFO) | BIT_ULL(VIRTIO_NET_F_GUEST_USO4) |                      \
+	 BIT_ULL(VIRTIO_NET_F_GUEST_USO6))
+#define NET_HOST_OFFLOADS                                                                          \
+	(BIT_ULL(VIRTIO_NET_F_CSUM) | BIT_ULL(VIRTIO_NET_F_HOST_TSO4) |                            \
+	 BIT_ULL(VIRTIO_NET_F_HOST_TSO6) | BIT_ULL(VIRTIO_NET_F_HOST_ECN) |                        \
+	 BIT_ULL(VIRTIO_NET_F_HOST_UFO) | BIT_ULL(VIRTIO_NET_F_HOST_USO))
+
 /* What the driver takes / what the device takes, with these features negotiated: NET_CAP_*. */
 unsigned int net_guest_caps(uint64_t features);
 unsigned int net_host_caps(uint64_t features);

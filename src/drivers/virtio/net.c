@@ -13,15 +13,6 @@
 
 #define CTRL_RING 4u /* entries: one command at a time */
 
-#define OFFLOADS                                                                                   \
-	(BIT_ULL(VIRTIO_NET_F_CSUM) | BIT_ULL(VIRTIO_NET_F_GUEST_CSUM) |                           \
-	 BIT_ULL(VIRTIO_NET_F_GUEST_TSO4) | BIT_ULL(VIRTIO_NET_F_GUEST_TSO6) |                     \
-	 BIT_ULL(VIRTIO_NET_F_GUEST_ECN) | BIT_ULL(VIRTIO_NET_F_GUEST_UFO) |                       \
-	 BIT_ULL(VIRTIO_NET_F_GUEST_USO4) | BIT_ULL(VIRTIO_NET_F_GUEST_USO6) |                     \
-	 BIT_ULL(VIRTIO_NET_F_HOST_TSO4) | BIT_ULL(VIRTIO_NET_F_HOST_TSO6) |                       \
-	 BIT_ULL(VIRTIO_NET_F_HOST_ECN) | BIT_ULL(VIRTIO_NET_F_HOST_UFO) |                         \
-	 BIT_ULL(VIRTIO_NET_F_HOST_USO))
-
 /* These are commands. */
 #define NEED_CTRL_VQ                                                                               \
 	(BIT_ULL(VIRTIO_NET_F_CTRL_RX) | BIT_ULL(VIRTIO_NET_F_GUEST_ANNOUNCE) |                    \
@@ -397,9 +388,10 @@ static const char *const net_attrs[] = {"ifname", NULL};
 const struct virtio_driver virtio_net_driver = {
 	.name = "virtio_net",
 	.device_id = VIRTIO_ID_NET,
-	.features = OFFLOADS | NEED_CTRL_VQ | BIT_ULL(VIRTIO_NET_F_MTU) |
-		    BIT_ULL(VIRTIO_NET_F_MAC) | BIT_ULL(VIRTIO_NET_F_MRG_RXBUF) |
-		    BIT_ULL(VIRTIO_NET_F_STATUS) | BIT_ULL(VIRTIO_NET_F_CTRL_VQ),
+	.features = NET_GUEST_OFFLOADS | NET_HOST_OFFLOADS | NEED_CTRL_VQ |
+		    BIT_ULL(VIRTIO_NET_F_MTU) | BIT_ULL(VIRTIO_NET_F_MAC) |
+		    BIT_ULL(VIRTIO_NET_F_MRG_RXBUF) | BIT_ULL(VIRTIO_NET_F_STATUS) |
+		    BIT_ULL(VIRTIO_NET_F_CTRL_VQ),
 	.attrs = net_attrs,
 	.probe = net_probe,
 	.remove = net_remove,

@@ -29,17 +29,13 @@
 #define SPEED_UNKNOWN  UINT32_MAX
 #define DUPLEX_FULL    1
 
-#define HOST_FEATURES                                                                              \
-	(BIT_ULL(VIRTIO_NET_F_CSUM) | BIT_ULL(VIRTIO_NET_F_HOST_TSO4) |                            \
-	 BIT_ULL(VIRTIO_NET_F_HOST_TSO6) | BIT_ULL(VIRTIO_NET_F_HOST_ECN) |                        \
-	 BIT_ULL(VIRTIO_NET_F_HOST_UFO) | BIT_ULL(VIRTIO_NET_F_HOST_USO))
 #define CTRL_FEATURES                                                                              \
 	(BIT_ULL(VIRTIO_NET_F_CTRL_VQ) | BIT_ULL(VIRTIO_NET_F_CTRL_RX) |                           \
 	 BIT_ULL(VIRTIO_NET_F_CTRL_RX_EXTRA) | BIT_ULL(VIRTIO_NET_F_CTRL_VLAN) |                   \
 	 BIT_ULL(VIRTIO_NET_F_CTRL_MAC_ADDR) | BIT_ULL(VIRTIO_NET_F_GUEST_ANNOUNCE) |              \
 	 BIT_ULL(VIRTIO_NET_F_CTRL_GUEST_OFFLOADS) | BIT_ULL(VIRTIO_NET_F_MQ))
 #define NET_FEATURES                                                                               \
-	(NET_GUEST_OFFLOADS | HOST_FEATURES | CTRL_FEATURES | BIT_ULL(VIRTIO_NET_F_MAC) |          \
+	(NET_GUEST_OFFLOADS | NET_HOST_OFFLOADS | CTRL_FEATURES | BIT_ULL(VIRTIO_NET_F_MAC) |      \
 	 BIT_ULL(VIRTIO_NET_F_MTU) | BIT_ULL(VIRTIO_NET_F_STATUS) |                                \
 	 BIT_ULL(VIRTIO_NET_F_MRG_RXBUF) | BIT_ULL(VIRTIO_NET_F_SPEED_DUPLEX))
 
@@ -68,7 +64,6 @@ static const struct {
 static int net_features_ok(struct vdpa_soft *soft, uint64_t features, struct vdpa_extack *ack)
 {
 	struct net *net = vdpa_soft_priv(soft);
-
 	char bit[16], other[16];
 
 	for (size_t i = 0; i < ARRAY_SIZE(needs); i++) {
@@ -182,13 +177,18 @@ static uint64_t hash(uint64_t sum, const char *text, size_t len)
 	return sum;
 }
 
-/* The same each time on this host, and another one on others. */
+/* The same each time on this host, and another one on others: as different as their names at least.
+ */
 static void default_mac(const char *name, uint8_t mac[NET_MAC_LEN])
 {
 	int fd vdpa_cleanup(fd_closep) = open("/etc/machine-id", O_RDONLY | O_CLOEXEC);
-	char id[64];
+	char id[64] = "";
 	ssize_t len = fd < 0 ? 0 : read(fd, id, sizeof(id));
-	uint64_t sum = hash(0xcbf29ce484222325u, id, len < 0 ? 0 : (size_t)len);
+	uint64_t sum;
+
+	if (len <= 0)
+		len = gethostname(id, sizeof(id)) ? 0 : (ssize_t)strnlen(id, sizeof(id));
+	sum = hash(0xcbf29ce484222325u, id, (size_t)len);
 
 	sum = hash(sum, name, strlen(name));
 	mac[0] = 0x02; /* administered locally */

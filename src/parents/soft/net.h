@@ -20,13 +20,6 @@
 #include "base/ratelimit.h"
 #include "parents/soft/internal.h"
 
-/* Features that the driver may switch while it runs. */
-#define NET_GUEST_OFFLOADS                                                                         \
-	(1ull << VIRTIO_NET_F_GUEST_CSUM | 1ull << VIRTIO_NET_F_GUEST_TSO4 |                       \
-	 1ull << VIRTIO_NET_F_GUEST_TSO6 | 1ull << VIRTIO_NET_F_GUEST_ECN |                        \
-	 1ull << VIRTIO_NET_F_GUEST_UFO | 1ull << VIRTIO_NET_F_GUEST_USO4 |                        \
-	 1ull << VIRTIO_NET_F_GUEST_USO6)
-
 extern const char *const net_link_states[];
 
 /* Attributes of a net device, whoever makes it. */
@@ -109,7 +102,7 @@ struct net {
 };
 
 /* What a queue is for: by its index, and for the control queue by what was negotiated. */
-enum net_role { NET_RX, NET_TX, NET_CTRL, NET_NOTHING };
+enum net_role { NET_NOTHING, NET_RX, NET_TX, NET_CTRL };
 enum net_role net_role(const struct net *net, uint16_t idx);
 
 /* Counters of a queue: one writer, any reader. */

@@ -190,12 +190,8 @@ uint8_t net_ctrl(struct net *net, const uint8_t *cmd, uint32_t have, uint64_t fu
 
 void net_ctrl_reset(struct net *net)
 {
-	uint8_t mac[NET_MAC_LEN];
-
-	soft_get_config(vdpa_soft_vdev(net->soft), offsetof(struct virtio_net_config, mac), mac,
-			sizeof(mac));
 	pthread_mutex_lock(&net->lock);
-	net_filter_init(&net->filter, mac);
+	net_filter_init(&net->filter, net->mac);
 	net_set_status(net, net->status & (uint16_t)~VIRTIO_NET_S_ANNOUNCE, false);
 	pthread_mutex_unlock(&net->lock);
 }

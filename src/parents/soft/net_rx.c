@@ -25,7 +25,6 @@ static struct net_rxq *to_rxq(struct net_sink *sink)
 struct cursor {
 	const struct iovec *iov;
 	size_t off;
-	struct vdpa_soft_req **next; /* the buffers behind this one */
 };
 
 static void put(struct cursor *to, const uint8_t *src, size_t len)
@@ -130,7 +129,7 @@ static inline bool fill_simply(struct vdpa_soft_req *req, const struct net_pkt *
 
 /* ---- buffers */
 
-/* A buffer that does not even hold a header; NULL when there is none at all. */
+/* A buffer that holds a header at least; NULL when there is none. */
 static struct vdpa_soft_req *take_buffer(struct vdpa_soft_vq *vq)
 {
 	struct vdpa_soft_req *req;
@@ -306,7 +305,7 @@ int net_rx_start(struct net *net, struct vdpa_soft_vq *vq, struct net_rxq *rx,
 		 struct vdpa_extack *ack)
 {
 	uint16_t pair = vdpa_soft_vq_index(vq) / 2;
-	int err = 0;
+	int err;
 
 	*rx = (struct net_rxq){
 		.sink.ops = &rx_sink_ops,
@@ -320,9 +319,8 @@ int net_rx_start(struct net *net, struct vdpa_soft_vq *vq, struct net_rxq *rx,
 		return -ENOMEM;
 	rx_enlist(net, rx, pair);
 	vdpa_soft_vq_want_kicks(vq, false);
-	if (pair < net->backend->max_pairs)
-		err = net->backend->ops->rx_attach(net->backend, pair, soft_vq_worker(vq),
-						   &rx->sink, &rx->queue, ack);
+	err = net->backend->ops->rx_attach(net->backend, pair, soft_vq_worker(vq), &rx->sink,
+					   &rx->queue, ack);
 	if (err) {
 		rx_delist(net, rx);
 		free(rx->filter);
@@ -332,8 +330,7 @@ int net_rx_start(struct net *net, struct vdpa_soft_vq *vq, struct net_rxq *rx,
 
 void net_rx_stop(struct net_rxq *rx)
 {
-	if (rx->queue)
-		rx->queue->net->ops->rx_detach(rx->queue);
+	rx->queue->net->ops->rx_detach(rx->queue);
 	rx_delist(rx->net, rx);
 	free(rx->filter);
 }
@@ -342,7 +339,7 @@ bool net_rx_poll(struct vdpa_soft_vq *vq, struct net_rxq *rx)
 {
 	unsigned int num;
 
-	if (!rx->queue || !rx->queue->net->ops->recv)
+	if (!rx->queue->net->ops->recv)
 		return false;
 	rx->starved = false;
 	num = rx->queue->net->ops->recv(rx->queue, VDPA_SOFT_BURST);
