@@ -39,7 +39,7 @@ static struct net *device(void)
 	static struct net *net;
 	struct vdpa_result res = {0};
 	struct vdpa_attrs *attrs;
-	struct vdpa_bus *bus;
+	struct vdpa_bus *bus = NULL;
 
 	if (net)
 		return net;
