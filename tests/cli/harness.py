@@ -217,8 +217,7 @@ class Scratch:
     def wait_open(process, path):
         """Waits until the process has the file open; only its end is an event, so it is looked for."""
         end = time.monotonic() + TIMEOUT
-        fds = f"/proc/{process.pid}/fd"
-        while path not in [os.readlink(os.path.join(fds, fd)) for fd in os.listdir(fds)]:
+        while path not in open_files(process.pid):
             check(process.poll() is None and time.monotonic() < end, f"{path} was not opened")
             time.sleep(0.01)
 
@@ -238,6 +237,16 @@ class Scratch:
         """Everything in the run directory; empty when there is none."""
         return sorted(os.path.relpath(os.path.join(base, name), self.run_dir)
                       for base, dirs, files in os.walk(self.run_dir) for name in dirs + files)
+
+
+def open_files(pid):
+    """The paths of a process's descriptors, but those that it closes meanwhile."""
+    fds = f"/proc/{pid}/fd"
+    paths = []
+    for fd in os.listdir(fds):
+        with contextlib.suppress(FileNotFoundError):
+            paths.append(os.readlink(os.path.join(fds, fd)))
+    return paths
 
 
 def mounts_under(path):
