@@ -365,7 +365,8 @@ class Qmp:
     def __init__(self, path):
         self.sock = socket.socket(socket.AF_UNIX)
         self.sock.settimeout(TIMEOUT)
-        self.sock.connect(path)
+        # The socket has its name a moment before QEMU listens.
+        until("QEMU's monitor", lambda: self.sock.connect_ex(path) == 0)
         self.file = self.sock.makefile("r", encoding="utf-8")
         self.events = []
         self.file.readline()
