@@ -182,6 +182,11 @@ void *vdpa_soft_req_priv(struct vdpa_soft_req *req);
  * @param len  bytes written into the in pieces
  */
 void vdpa_soft_complete(struct vdpa_soft_req *req, uint32_t len);
+/**
+ * vdpa_soft_complete() of 1 to VDPA_SOFT_BURST requests of one queue.
+ * @param lens  bytes written, for each
+ */
+void vdpa_soft_complete_many(struct vdpa_soft_req *const *reqs, const uint32_t *lens, uint32_t num);
 /** As vdpa_soft_complete(), and counted as an error. */
 void vdpa_soft_complete_error(struct vdpa_soft_req *req, uint32_t len);
 /** The request itself breaks the rules of the class: the queue ends, the device needs a reset. */
@@ -192,6 +197,13 @@ void vdpa_soft_broken(struct vdpa_soft_req *req, const char *why);
  * is being stopped.  Worker, or between enter and leave.
  */
 struct vdpa_soft_req *vdpa_soft_vq_take(struct vdpa_soft_vq *vq);
+/**
+ * As vdpa_soft_vq_take(), at most VDPA_SOFT_BURST at once.
+ * @return how many; fewer than num: there are no more
+ */
+uint32_t vdpa_soft_vq_take_many(struct vdpa_soft_vq *vq, struct vdpa_soft_req **reqs, uint32_t num);
+/** Can be put back what is taken?  Not where an in-flight log is kept; constant while it runs. */
+bool vdpa_soft_vq_may_untake(const struct vdpa_soft_vq *vq);
 /** Put back what was taken last and is not needed; several: the last one first. */
 void vdpa_soft_vq_untake(struct vdpa_soft_req *req);
 /**

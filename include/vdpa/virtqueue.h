@@ -185,6 +185,15 @@ void vdpa_vq_set_log(struct vdpa_vq *vq, struct vdpa_dirty_log *log, bool log_us
 int vdpa_vq_pop(struct vdpa_vq *vq, struct vdpa_vq_elem *elem);
 
 /**
+ * Take up to num of the next chains at once, as long as they are of the most frequent kind: one
+ * descriptor, in the memory where the last one was.  None where an in-flight log is kept.  For
+ * queues of many small chains: what it leaves there is for vdpa_vq_pop(), which also says why.
+ *
+ * @return how many; elems[0] on are filled
+ */
+uint32_t vdpa_vq_pop_singles(struct vdpa_vq *vq, struct vdpa_vq_elem *const *elems, uint32_t num);
+
+/**
  * Undo the last vdpa_vq_pop(): the chain is the next one again.  For who finds that a chain is not
  * enough for what he has.  Several one after the other: the last one first.
  *
@@ -209,6 +218,13 @@ bool vdpa_vq_pending(struct vdpa_vq *vq);
  * @return true when elem is the owner's again
  */
 bool vdpa_vq_complete(struct vdpa_vq *vq, struct vdpa_vq_elem *elem, uint32_t len);
+
+/**
+ * vdpa_vq_complete() of many, for a ring that is not in-order: the elements are the owner's again.
+ * @param lens  bytes written, for each
+ */
+void vdpa_vq_complete_many(struct vdpa_vq *vq, struct vdpa_vq_elem *const *elems,
+			   const uint32_t *lens, uint32_t num);
 
 /** @return an element that an earlier vdpa_vq_complete() kept and that is free again, or NULL. */
 struct vdpa_vq_elem *vdpa_vq_reap(struct vdpa_vq *vq);

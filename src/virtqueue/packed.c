@@ -184,6 +184,34 @@ int packed_pop(struct vdpa_vq *vq, struct vdpa_vq_elem *elem)
 	return 1;
 }
 
+uint32_t packed_pop_singles(struct vdpa_vq *vq, struct vdpa_vq_elem *const *elems, uint32_t num)
+{
+	const struct vring_packed_desc *ring = vq->desc;
+	struct vq_packed *r = &vq->ring;
+	uint32_t got = 0, room = vq->num - r->slots;
+	uint16_t next = r->last_avail, marks = r->avail_marks;
+
+	for (; got < num && got < room; got++) {
+		uint16_t flags = ring_load16_acquire(&ring[next].flags);
+		struct ring_desc desc;
+
+		if ((flags & RING_DESC_F_MARKS) != marks)
+			break;
+		desc = ring_packed_desc(&ring[next]);
+		desc.flags = flags; /* not a second reading */
+		if (!walk_single(vq, elems[got], &desc, desc.id))
+			break;
+		if (++next == vq->num) {
+			next = 0;
+			marks ^= RING_DESC_F_MARKS;
+		}
+	}
+	r->slots += (uint16_t)got;
+	r->last_avail = next;
+	r->avail_marks = marks;
+	return got;
+}
+
 void packed_unpop(struct vdpa_vq *vq, const struct vdpa_vq_elem *elem)
 {
 	struct vq_packed *r = &vq->ring;
@@ -204,21 +232,23 @@ static inline void packed_log(const struct vdpa_vq *vq, uint16_t slot)
 		vdpa_dirty_log_mark(vq->log, vq->cfg.desc + 16 * (uint64_t)slot, 16);
 }
 
-void packed_use(struct vdpa_vq *vq, const struct vdpa_vq_elem *elem)
+static inline void packed_use_one(struct vdpa_vq *vq, struct vq_packed *r,
+				  const struct vdpa_vq_elem *elem)
 {
 	struct vring_packed_desc *ring = vq->desc;
-	struct vq_packed *r = &vq->ring;
 	struct vring_packed_desc *desc = &ring[r->last_used];
 	uint16_t flags = r->used_marks | (elem->used_len ? VRING_DESC_F_WRITE : 0);
 
-	desc->id = htole16(elem->id);
-	desc->len = htole32(elem->used_len);
 	/* The driver goes no further than to the first of a batch, which is marked last. */
 	if (!r->batch_slots) {
+		desc->id = htole16(elem->id);
+		desc->len = htole32(elem->used_len);
 		r->batch_head = r->last_used;
 		r->batch_flags = flags;
 	} else {
-		ring_store16(&desc->flags, flags);
+		/* Length, id and flags at once. */
+		ring_store64(&desc->len,
+			     elem->used_len | (uint64_t)elem->id << 32 | (uint64_t)flags << 48);
 	}
 	if (unlikely(vq->inflight))
 		inflight_packed_use(vq->inflight, elem->record);
@@ -231,6 +261,15 @@ void packed_use(struct vdpa_vq *vq, const struct vdpa_vq_elem *elem)
 		r->last_used -= vq->num - elem->num_desc;
 		r->used_marks ^= RING_DESC_F_MARKS;
 	}
+}
+
+void packed_use(struct vdpa_vq *vq, struct vdpa_vq_elem *const *elems, uint32_t num)
+{
+	struct vq_packed r = vq->ring;
+
+	for (uint32_t i = 0; i < num; i++)
+		packed_use_one(vq, &r, elems[i]);
+	vq->ring = r;
 }
 
 bool packed_publish(struct vdpa_vq *vq)

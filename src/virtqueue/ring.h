@@ -71,6 +71,11 @@ static inline void ring_store32(void *p, uint32_t value)
 	__atomic_store_n((uint32_t *)p, htole32(value), __ATOMIC_RELAXED);
 }
 
+static inline void ring_store64(void *p, uint64_t value)
+{
+	__atomic_store_n((uint64_t *)p, htole64(value), __ATOMIC_RELAXED);
+}
+
 /* What was stored before is seen by the other side before what is loaded after is read. */
 static inline void ring_full_barrier(void)
 {

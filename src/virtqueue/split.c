@@ -139,6 +139,30 @@ int split_pop(struct vdpa_vq *vq, struct vdpa_vq_elem *elem)
 	return 1;
 }
 
+uint32_t split_pop_singles(struct vdpa_vq *vq, struct vdpa_vq_elem *const *elems, uint32_t num)
+{
+	const struct vring_avail *avail = vq->driver;
+	const struct vring_desc *table = vq->desc;
+	struct vq_split *s = &vq->split;
+	uint32_t got = 0, room = vq->num - vq->outstanding;
+	uint16_t next = s->last_avail;
+
+	if (next == s->avail_idx && split_refresh(vq) <= 0)
+		return 0;
+	for (; got < num && got < room && next != s->avail_idx; got++, next++) {
+		uint16_t head = ring_load16(&avail->ring[next & s->mask]);
+		struct ring_desc desc;
+
+		if (unlikely(head >= vq->num))
+			break;
+		desc = ring_split_desc(&table[head]);
+		if (!walk_single(vq, elems[got], &desc, head))
+			break;
+	}
+	s->last_avail = next;
+	return got;
+}
+
 void split_unpop(struct vdpa_vq *vq)
 {
 	vq->split.last_avail--;
@@ -152,18 +176,23 @@ bool split_pending(struct vdpa_vq *vq)
 	return s->last_avail != s->avail_idx || ring_load16(&avail->idx) != s->last_avail;
 }
 
-void split_use(struct vdpa_vq *vq, const struct vdpa_vq_elem *elem)
+void split_use(struct vdpa_vq *vq, struct vdpa_vq_elem *const *elems, uint32_t num)
 {
 	struct vring_used *used = vq->device;
 	struct vq_split *s = &vq->split;
-	vring_used_elem_t *entry = &used->ring[s->used_idx & s->mask];
+	uint16_t idx = s->used_idx;
 
-	entry->id = htole32(elem->id);
-	entry->len = htole32(elem->used_len);
-	split_log(vq, used_offset(s->used_idx & s->mask), sizeof(*entry));
-	s->used_idx++;
-	if (unlikely(vq->inflight))
-		inflight_split_use(vq->inflight, elem->id);
+	for (uint32_t i = 0; i < num; i++, idx++) {
+		const struct vdpa_vq_elem *elem = elems[i];
+		vring_used_elem_t *entry = &used->ring[idx & s->mask];
+
+		entry->id = htole32(elem->id);
+		entry->len = htole32(elem->used_len);
+		split_log(vq, used_offset(idx & s->mask), sizeof(*entry));
+		if (unlikely(vq->inflight))
+			inflight_split_use(vq->inflight, elem->id);
+	}
+	s->used_idx = idx;
 }
 
 /* Does the driver want a call for the entries from `old` to the published index? */

@@ -267,6 +267,18 @@ VDPA_API int vdpa_vq_set_map(struct vdpa_vq *vq, struct vdpa_iotlb *iotlb, struc
 	return 0;
 }
 
+/* Remember that this is the last of the elements that are taken. */
+static void order_pop(struct vdpa_vq *vq, struct vdpa_vq_elem *elem)
+{
+	elem->next = NULL;
+	elem->done = false;
+	if (vq->order_tail)
+		vq->order_tail->next = elem;
+	else
+		vq->order_head = elem;
+	vq->order_tail = elem;
+}
+
 VDPA_API int vdpa_vq_pop(struct vdpa_vq *vq, struct vdpa_vq_elem *elem)
 {
 	int got;
@@ -277,16 +289,23 @@ VDPA_API int vdpa_vq_pop(struct vdpa_vq *vq, struct vdpa_vq_elem *elem)
 	if (got <= 0)
 		return got;
 	vq->outstanding++;
-	if (unlikely(vq->in_order)) {
-		elem->next = NULL;
-		elem->done = false;
-		if (vq->order_tail)
-			vq->order_tail->next = elem;
-		else
-			vq->order_head = elem;
-		vq->order_tail = elem;
-	}
+	if (unlikely(vq->in_order))
+		order_pop(vq, elem);
 	return 1;
+}
+
+VDPA_API uint32_t vdpa_vq_pop_singles(struct vdpa_vq *vq, struct vdpa_vq_elem *const *elems,
+				      uint32_t num)
+{
+	uint32_t got;
+
+	if (unlikely(!vq->ready || vq->inflight))
+		return 0;
+	got = vq->packed ? packed_pop_singles(vq, elems, num) : split_pop_singles(vq, elems, num);
+	vq->outstanding += got;
+	for (uint32_t i = 0; unlikely(vq->in_order) && i < got; i++)
+		order_pop(vq, elems[i]);
+	return got;
 }
 
 /* Forget the last of the elements that are taken. */
@@ -337,19 +356,30 @@ VDPA_API bool vdpa_vq_pending(struct vdpa_vq *vq)
 	       (pending_again(vq) || (vq->packed ? packed_pending(vq) : split_pending(vq)));
 }
 
-/* Write the used entry of an element whose turn it is. */
-static void vq_use(struct vdpa_vq *vq, struct vdpa_vq_elem *elem)
+/* Write the used entries of elements whose turn it is. */
+static inline void vq_use(struct vdpa_vq *vq, struct vdpa_vq_elem *const *elems, uint32_t num)
 {
-	if (unlikely(vq->log))
-		log_pieces(vq, elem);
+	uint64_t out = 0, in = 0;
+
+	for (uint32_t i = 0; i < num; i++) {
+		if (unlikely(vq->log))
+			log_pieces(vq, elems[i]);
+		out += elems[i]->out_len;
+		in += elems[i]->used_len;
+	}
 	if (vq->packed)
-		packed_use(vq, elem);
+		packed_use(vq, elems, num);
 	else
-		split_use(vq, elem);
-	vq->outstanding--;
-	vq_count(&vq->stats.requests, 1);
-	vq_count(&vq->stats.bytes_out, elem->out_len);
-	vq_count(&vq->stats.bytes_in, elem->used_len);
+		split_use(vq, elems, num);
+	vq->outstanding -= num;
+	vq_count(&vq->stats.requests, num);
+	vq_count(&vq->stats.bytes_out, out);
+	vq_count(&vq->stats.bytes_in, in);
+}
+
+static inline void set_used(struct vdpa_vq_elem *elem, uint32_t len)
+{
+	elem->used_len = len < elem->in_len ? len : elem->in_len;
 }
 
 /* Use elem and those behind it that wait for it; the latter are reaped later. */
@@ -363,7 +393,7 @@ static bool complete_in_order(struct vdpa_vq *vq, struct vdpa_vq_elem *elem)
 		struct vdpa_vq_elem *done = vq->order_head;
 
 		vq->order_head = done->next;
-		vq_use(vq, done);
+		vq_use(vq, &done, 1);
 		if (done == elem)
 			continue;
 		done->next = NULL;
@@ -382,11 +412,21 @@ VDPA_API bool vdpa_vq_complete(struct vdpa_vq *vq, struct vdpa_vq_elem *elem, ui
 {
 	if (unlikely(!vq->started))
 		return true;
-	elem->used_len = len < elem->in_len ? len : elem->in_len;
+	set_used(elem, len);
 	if (unlikely(vq->in_order))
 		return complete_in_order(vq, elem);
-	vq_use(vq, elem);
+	vq_use(vq, &elem, 1);
 	return true;
+}
+
+VDPA_API void vdpa_vq_complete_many(struct vdpa_vq *vq, struct vdpa_vq_elem *const *elems,
+				    const uint32_t *lens, uint32_t num)
+{
+	if (unlikely(!vq->started))
+		return;
+	for (uint32_t i = 0; i < num; i++)
+		set_used(elems[i], lens[i]);
+	vq_use(vq, elems, num);
 }
 
 VDPA_API struct vdpa_vq_elem *vdpa_vq_reap(struct vdpa_vq *vq)

@@ -80,13 +80,17 @@ static inline void vq_count(uint64_t *counter, uint64_t more)
 /* The ring breaks the rules: it yields nothing more.  Returns -EPROTO. */
 int vq_break(struct vdpa_vq *vq, const char *fmt, ...) __attribute__((cold, format(printf, 2, 3)));
 
-/* One kind of ring.  pop() returns as vdpa_vq_pop(); use() writes the used entry of an element. */
+/*
+ * One kind of ring.  pop() returns as vdpa_vq_pop(), pop_singles() as vdpa_vq_pop_singles(); use()
+ * writes used entries.
+ */
 int split_start(struct vdpa_vq *vq, struct vdpa_extack *ack);
 void split_stop(const struct vdpa_vq *vq, struct vdpa_vq_state *state);
 int split_pop(struct vdpa_vq *vq, struct vdpa_vq_elem *elem);
+uint32_t split_pop_singles(struct vdpa_vq *vq, struct vdpa_vq_elem *const *elems, uint32_t num);
 bool split_pending(struct vdpa_vq *vq);
 void split_unpop(struct vdpa_vq *vq);
-void split_use(struct vdpa_vq *vq, const struct vdpa_vq_elem *elem);
+void split_use(struct vdpa_vq *vq, struct vdpa_vq_elem *const *elems, uint32_t num);
 bool split_publish(struct vdpa_vq *vq);
 /* Kicks from the position on that is known to be the end of what is available. */
 bool split_enable_kick(struct vdpa_vq *vq, bool for_more);
@@ -95,9 +99,10 @@ void split_disable_kick(struct vdpa_vq *vq);
 int packed_start(struct vdpa_vq *vq, struct vdpa_extack *ack);
 void packed_stop(const struct vdpa_vq *vq, struct vdpa_vq_state *state);
 int packed_pop(struct vdpa_vq *vq, struct vdpa_vq_elem *elem);
+uint32_t packed_pop_singles(struct vdpa_vq *vq, struct vdpa_vq_elem *const *elems, uint32_t num);
 bool packed_pending(struct vdpa_vq *vq);
 void packed_unpop(struct vdpa_vq *vq, const struct vdpa_vq_elem *elem);
-void packed_use(struct vdpa_vq *vq, const struct vdpa_vq_elem *elem);
+void packed_use(struct vdpa_vq *vq, struct vdpa_vq_elem *const *elems, uint32_t num);
 bool packed_publish(struct vdpa_vq *vq);
 bool packed_enable_kick(struct vdpa_vq *vq, bool for_more);
 void packed_disable_kick(struct vdpa_vq *vq);

@@ -65,9 +65,39 @@ static void fuzz_elem(const struct vdpa_vq_elem *elem, struct vdpa_mem *mem, uin
 	vdpa_iov_set(elem->iov + elem->out_num, elem->in_num, 0, elem->id, 16);
 }
 
+/* Take some at once.  Returns how many of the idle, which end at idle[*num_idle], are held now. */
+static uint32_t fuzz_singles(struct vdpa_vq *vq, struct vdpa_mem *mem, struct vdpa_vq_elem **idle,
+			     uint32_t *num_idle, struct vdpa_vq_elem **held)
+{
+	uint32_t num = *num_idle < 4 ? *num_idle : 4, got;
+	struct vdpa_vq_elem **first = idle + *num_idle - num;
+
+	got = vdpa_vq_pop_singles(vq, first, num);
+	fuzz_check(got <= num);
+	for (uint32_t i = 0; i < got; i++) {
+		fuzz_elem(first[i], mem, 1);
+		held[i] = first[i];
+	}
+	memmove(first, first + got, (num - got) * sizeof(*first));
+	*num_idle -= got;
+	return got;
+}
+
+/* Give all back at once.  Returns how many. */
+static uint32_t fuzz_complete(struct vdpa_vq *vq, struct vdpa_vq_elem **held, uint32_t num,
+			      uint32_t len)
+{
+	uint32_t lens[FUZZ_NUM];
+
+	for (uint32_t i = 0; i < num; i++)
+		lens[i] = len * i;
+	vdpa_vq_complete_many(vq, held, lens, num);
+	return num;
+}
+
 /* Whoever shares the log writes there meanwhile.  NULL: there is none. */
 static void fuzz_pops(struct vdpa_vq *vq, struct vdpa_mem *mem, struct vdpa_mem *log,
-		      uint32_t max_segs, uint8_t work)
+		      uint32_t max_segs, bool in_order, uint8_t work)
 {
 	struct vdpa_vq_elem elems[FUZZ_NUM], *held[FUZZ_NUM], *idle[FUZZ_NUM], *elem;
 	uint32_t num_held = 0, num_idle = FUZZ_NUM;
@@ -77,8 +107,11 @@ static void fuzz_pops(struct vdpa_vq *vq, struct vdpa_mem *mem, struct vdpa_mem 
 		idle[i] = &elems[i];
 	}
 	for (uint32_t n = 0; n < FUZZ_POPS; n++) {
-		int got = num_idle ? vdpa_vq_pop(vq, idle[num_idle - 1]) : 0;
+		int got;
 
+		if ((work ^ n) % 5 == 0)
+			num_held += fuzz_singles(vq, mem, idle, &num_idle, held + num_held);
+		got = num_idle ? vdpa_vq_pop(vq, idle[num_idle - 1]) : 0;
 		fuzz_check(got == 1 || got == 0 || got == -EFAULT || got == -EPROTO);
 		fuzz_check((got == -EPROTO) == (vdpa_vq_broken(vq) != NULL));
 		if (got == 1) {
@@ -88,7 +121,12 @@ static void fuzz_pops(struct vdpa_vq *vq, struct vdpa_mem *mem, struct vdpa_mem 
 				continue;
 			held[num_held++] = idle[--num_idle];
 		}
-		if (num_held && (got != 1 || (work + n) % 3)) {
+		if (num_held > 2 && !in_order && (work + n) % 4 == 0) {
+			num_held -= fuzz_complete(vq, held, num_held, n);
+			for (uint32_t i = 0; i < FUZZ_NUM; i++)
+				idle[i] = &elems[i];
+			num_idle = FUZZ_NUM;
+		} else if (num_held && (got != 1 || (work + n) % 3)) {
 			uint32_t which = (work + n) % num_held;
 
 			elem = held[which];
@@ -129,7 +167,8 @@ static void fuzz_start(struct vdpa_vq_config *cfg, struct vdpa_mem *mem, struct 
 			break;
 		cfg->inflight = log;
 		if (!vdpa_vq_start(vq, cfg, NULL)) {
-			fuzz_pops(vq, mem, log_mem, max_segs, work);
+			fuzz_pops(vq, mem, log_mem, max_segs, cfg->features & RING_F_IN_ORDER,
+				  work);
 			vdpa_vq_stop(vq, &cfg->state);
 		}
 		inflight_close(log);

@@ -362,6 +362,90 @@ static void test_split_takes_a_full_ring(void **state)
 	env_free(&env);
 }
 
+/* Many at once; what is not simple is left for vdpa_vq_pop(). */
+static void test_split_takes_singles_at_once(void **state)
+{
+	struct vdpa_vq_elem elems[4], *all[4];
+	const uint32_t lens[] = {1, 0, 100};
+	struct vq_env env;
+
+	begin(&env, 8, 0);
+	for (int i = 0; i < 4; i++) {
+		vdpa_vq_elem_init(&elems[i]);
+		all[i] = &elems[i];
+	}
+	for (uint16_t i = 0; i < 6; i++)
+		env_desc(&env, ENV_IOVA, i, ENV_DATA + 64 * i, 16, i == 4 ? WRITE | NEXT : WRITE,
+			 5);
+	/* It is not known yet where the memory is. */
+	env_offer(&env, 0);
+	assert_int_equal(vdpa_vq_pop_singles(env.vq, all, 4), 0);
+	pop_complete(&env, 16);
+	assert_true(vdpa_vq_publish(env.vq));
+	for (uint16_t round = 0; round < 12; round++) {
+		const struct vring_used *used = env_hva(&env, ENV_DEVICE);
+		uint16_t at = le16toh(used->idx);
+
+		for (uint16_t head = 1; head < 5; head++)
+			env_offer(&env, head);
+		assert_int_equal(vdpa_vq_pop_singles(env.vq, all, 2), 2);
+		assert_int_equal(vdpa_vq_pop_singles(env.vq, all + 2, 2), 1);
+		assert_int_equal(vdpa_vq_pop_singles(env.vq, all + 3, 1), 0);
+		assert_int_equal(vdpa_vq_outstanding(env.vq), 3);
+		assert_int_equal(vdpa_vq_pop(env.vq, all[3]), 1);
+		assert_int_equal(all[3]->id, 4);
+		assert_int_equal(all[2]->id, 3);
+		assert_int_equal(all[2]->in_len, 16);
+		assert_ptr_equal(all[2]->iov[0].iov_base, env_hva(&env, ENV_DATA + 192));
+		vdpa_vq_complete_many(env.vq, all, lens, 3);
+		assert_true(vdpa_vq_complete(env.vq, all[3], 1));
+		assert_int_equal(le16toh(used->idx), at);
+		assert_true(vdpa_vq_publish(env.vq));
+		assert_int_equal(le16toh(used->idx), (uint16_t)(at + 4));
+		for (uint16_t i = 0; i < 3; i++) {
+			const vring_used_elem_t *entry = &used->ring[(at + i) % 8];
+
+			assert_int_equal(le32toh(entry->id), i + 1);
+			assert_int_equal(le32toh(entry->len), i == 2 ? 16 : lens[i]);
+		}
+	}
+	assert_int_equal(vdpa_vq_stats(env.vq)->requests, 49);
+	assert_int_equal(vdpa_vq_stats(env.vq)->bytes_in, 16 + 12 * 18);
+	env_free(&env);
+}
+
+static void test_split_singles_are_checked_as_all(void **state)
+{
+	struct vdpa_vq_elem elems[5], *all[5];
+	struct vq_env env;
+
+	begin(&env, 4, 0);
+	for (uint16_t i = 0; i < 5; i++) {
+		vdpa_vq_elem_init(&elems[i]);
+		all[i] = &elems[i];
+		env_desc(&env, ENV_IOVA, i % 4, ENV_DATA, 16, 0, 0);
+	}
+	env_offer(&env, 0);
+	pop_complete(&env, 0);
+	for (uint16_t i = 0; i < 4; i++)
+		env_offer(&env, i);
+	assert_int_equal(vdpa_vq_pop_singles(env.vq, all, 4), 4);
+	/* Each head is under way; a fifth chain cannot be. */
+	env_offer(&env, 0);
+	assert_int_equal(vdpa_vq_pop_singles(env.vq, all + 4, 1), 0);
+	env_expect_broken(&env, "more chains");
+	env_free(&env);
+
+	begin(&env, 4, 0);
+	env_desc(&env, ENV_IOVA, 0, ENV_DATA, 16, 0, 0);
+	env_offer(&env, 0);
+	pop_complete(&env, 0);
+	env_offer(&env, 4);
+	assert_int_equal(vdpa_vq_pop_singles(env.vq, all, 1), 0);
+	env_expect_broken(&env, "descriptor 4");
+	env_free(&env);
+}
+
 static void test_split_rejects_a_head_out_of_range(void **state)
 {
 	struct vq_env env;
@@ -1177,6 +1261,8 @@ int main(void)
 		cmocka_unit_test(test_split_rejects_a_readable_behind_a_writable),
 		cmocka_unit_test(test_split_rejects_an_index_that_jumps),
 		cmocka_unit_test(test_split_takes_a_full_ring),
+		cmocka_unit_test(test_split_takes_singles_at_once),
+		cmocka_unit_test(test_split_singles_are_checked_as_all),
 		cmocka_unit_test(test_split_rejects_a_head_out_of_range),
 		cmocka_unit_test(test_split_rejects_a_next_out_of_range),
 		cmocka_unit_test(test_split_rejects_loops),

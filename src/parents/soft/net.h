@@ -112,6 +112,8 @@ struct net_counts {
 	uint64_t refused;  /* transmit: header and frame make no sense; also counted as drops */
 };
 
+#define NET_RX_AHEAD 8
+
 struct net_rxq {
 	struct net_sink sink;
 	struct vdpa_soft_vq *vq;
@@ -122,6 +124,14 @@ struct net_rxq {
 	bool starved; /* the backend waits for room */
 	struct net_filter *filter;
 	struct net_counts *counts;
+	/*
+	 * Buffers that are taken before there are frames for them, within a burst: those before
+	 * `done` are somebody else's or given back, those before `next` are filled.
+	 */
+	struct vdpa_soft_req *ahead[NET_RX_AHEAD];
+	uint32_t lens[NET_RX_AHEAD]; /* bytes written */
+	uint8_t done, next, taken;
+	uint8_t window; /* how many are taken at once */
 };
 
 struct net_txq {

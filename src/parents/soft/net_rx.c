@@ -107,9 +107,8 @@ static void fill(struct vdpa_soft_req **reqs, uint16_t num, const struct net_pkt
 }
 
 /* The usual case: one piece into one piece. */
-static inline bool fill_simply(struct vdpa_soft_req *req, const struct net_pkt *pkt)
+static inline bool fill_simply(const struct vdpa_vq_elem *elem, const struct net_pkt *pkt)
 {
-	const struct vdpa_vq_elem *elem = &req->elem;
 	const struct iovec *to = elem->iov + elem->out_num, *from = pkt->iov;
 	uint32_t rest = pkt->len - pkt->head_len;
 	uint8_t *dst;
@@ -123,19 +122,61 @@ static inline bool fill_simply(struct vdpa_soft_req *req, const struct net_pkt *
 	if (pkt->head_len)
 		memcpy(dst, pkt->head, pkt->head_len);
 	memcpy(dst + pkt->head_len, (const uint8_t *)from->iov_base + pkt->off, rest);
-	vdpa_soft_complete(req, (uint32_t)NET_HDR_LEN + pkt->len);
 	return true;
 }
 
 /* ---- buffers */
 
-/* A buffer that holds a header at least; NULL when there is none. */
-static struct vdpa_soft_req *take_buffer(struct vdpa_soft_vq *vq)
+/* Give back those that are filled. */
+static void settle(struct net_rxq *rx)
+{
+	if (rx->done != rx->next)
+		vdpa_soft_complete_many(rx->ahead + rx->done, rx->lens + rx->done,
+					rx->next - rx->done);
+	rx->done = rx->next;
+}
+
+/* Take buffers ahead, and have the processor fetch what will be written first. */
+static bool look_ahead(struct net_rxq *rx)
+{
+	settle(rx);
+	rx->done = rx->next = 0;
+	rx->taken = (uint8_t)vdpa_soft_vq_take_many(rx->vq, rx->ahead, rx->window);
+	for (unsigned int i = 0; i < rx->taken; i++) {
+		const struct vdpa_vq_elem *elem = &rx->ahead[i]->elem;
+		const uint8_t *buf = elem->iov[elem->out_num].iov_base;
+
+		__builtin_prefetch(buf, 1);
+		__builtin_prefetch(buf + NET_HDR_LEN, 1);
+	}
+	return rx->taken;
+}
+
+/* The next buffer, which stays among those ahead; NULL when there is none. */
+static inline struct vdpa_soft_req *next_buffer(struct net_rxq *rx)
+{
+	return likely(rx->next != rx->taken || look_ahead(rx)) ? rx->ahead[rx->next] : NULL;
+}
+
+/* The next buffer, which is the caller's. */
+static struct vdpa_soft_req *take_buffer(struct net_rxq *rx)
+{
+	struct vdpa_soft_req *req = next_buffer(rx);
+
+	if (req) {
+		settle(rx);
+		rx->done = ++rx->next;
+	}
+	return req;
+}
+
+/* The same, that holds a header at least. */
+static struct vdpa_soft_req *take_first(struct net_rxq *rx)
 {
 	struct vdpa_soft_req *req;
 
 	for (int tries = 0; tries < VDPA_SOFT_BURST; tries++) {
-		req = vdpa_soft_vq_take(vq);
+		req = take_buffer(rx);
 		if (likely(!req || req->elem.in_len >= NET_HDR_LEN))
 			return req;
 		/* The driver hears of it, and nothing waits for it. */
@@ -144,10 +185,18 @@ static struct vdpa_soft_req *take_buffer(struct vdpa_soft_vq *vq)
 	return NULL;
 }
 
-static void put_back(struct vdpa_soft_req **reqs, uint16_t num)
+static void put_back(struct vdpa_soft_req **reqs, unsigned int num)
 {
 	while (num)
 		vdpa_soft_vq_untake(reqs[--num]);
+}
+
+/* The burst is over: what was taken ahead and is not filled is the next in the ring again. */
+static void put_back_ahead(struct net_rxq *rx)
+{
+	settle(rx);
+	put_back(rx->ahead + rx->next, rx->taken - rx->next);
+	rx->done = rx->next = rx->taken = 0;
 }
 
 /* Find room for a frame that does not fit into reqs[0].  How many buffers, or -errno. */
@@ -163,7 +212,7 @@ static int gather(struct net_rxq *rx, struct vdpa_soft_req **reqs, uint64_t need
 			err = -EMSGSIZE;
 			break;
 		}
-		reqs[num] = vdpa_soft_vq_take(rx->vq);
+		reqs[num] = take_buffer(rx);
 		if (!reqs[num])
 			err = -ENOBUFS;
 		else
@@ -172,24 +221,21 @@ static int gather(struct net_rxq *rx, struct vdpa_soft_req **reqs, uint64_t need
 	if (!err)
 		return num;
 	rx->starved = err == -ENOBUFS;
+	put_back_ahead(rx);
 	put_back(reqs, num);
 	return err;
 }
 
-static int give(void *arg, const struct net_pkt *pkt)
+/* A frame in pieces, or that takes several buffers. */
+static __attribute__((noinline)) int give_pieces(struct net_rxq *rx, const struct net_pkt *pkt)
 {
-	struct net_rxq *rx = arg;
 	struct vdpa_soft_req *reqs[RX_BUFFERS];
 	int num = 1;
 
-	reqs[0] = take_buffer(rx->vq);
+	reqs[0] = take_first(rx);
 	if (!reqs[0]) {
 		rx->starved = true;
 		return -ENOBUFS;
-	}
-	if (likely(fill_simply(reqs[0], pkt))) {
-		counter_add(&rx->counts->packets, 1);
-		return 0;
 	}
 	if (reqs[0]->elem.in_len < NET_HDR_LEN + (uint64_t)pkt->len)
 		num = gather(rx, reqs, NET_HDR_LEN + (uint64_t)pkt->len);
@@ -198,6 +244,22 @@ static int give(void *arg, const struct net_pkt *pkt)
 	counter_add(&rx->counts->packets, 1);
 	fill(reqs, (uint16_t)num, pkt);
 	return 0;
+}
+
+static inline int give(struct net_rxq *rx, const struct net_pkt *pkt)
+{
+	const struct vdpa_soft_req *req = next_buffer(rx);
+
+	if (unlikely(!req || !fill_simply(&req->elem, pkt)))
+		return give_pieces(rx, pkt);
+	rx->lens[rx->next++] = (uint32_t)NET_HDR_LEN + pkt->len;
+	counter_add(&rx->counts->packets, 1);
+	return 0;
+}
+
+static int give_segment(void *arg, const struct net_pkt *pkt)
+{
+	return give(arg, pkt);
 }
 
 /* ---- the sink */
@@ -227,7 +289,7 @@ static int give_unmarked(struct net_rxq *rx, const struct net_pkt *pkt)
 static int cut(struct net_rxq *rx, const struct net_pkt *pkt)
 {
 	uint64_t before = rx->counts->packets;
-	int err = net_offload(pkt, rx->caps, give, rx);
+	int err = net_offload(pkt, rx->caps, give_segment, rx);
 
 	if (err == -ENOBUFS && rx->counts->packets == before)
 		return err;
@@ -259,6 +321,7 @@ static bool rx_begin(struct net_sink *sink)
 
 static void rx_end(struct net_sink *sink)
 {
+	put_back_ahead(to_rxq(sink));
 	vdpa_soft_vq_leave(to_rxq(sink)->vq);
 }
 
@@ -312,6 +375,7 @@ int net_rx_start(struct net *net, struct vdpa_soft_vq *vq, struct net_rxq *rx,
 		.vq = vq,
 		.net = net,
 		.mergeable = net->mergeable,
+		.window = vdpa_soft_vq_may_untake(vq) ? NET_RX_AHEAD : 1,
 		.counts = &((struct net_vq *)vdpa_soft_vq_priv(vq))->counts,
 		.filter = malloc(sizeof(*rx->filter)),
 	};
@@ -343,6 +407,7 @@ bool net_rx_poll(struct vdpa_soft_vq *vq, struct net_rxq *rx)
 		return false;
 	rx->starved = false;
 	num = rx->queue->net->ops->recv(rx->queue, VDPA_SOFT_BURST);
+	put_back_ahead(rx);
 	/* A backend that keeps its frames goes on when the driver has added buffers. */
 	vdpa_soft_vq_want_kicks(vq, rx->starved);
 	return num;

@@ -144,19 +144,30 @@ void net_tx_rarp(struct net *net, const uint8_t mac[NET_MAC_LEN])
 	pthread_mutex_unlock(&net->lock);
 }
 
+/* Have the processor fetch what will be read first: the header, and addresses behind it. */
+static inline void fetch(const struct vdpa_vq_elem *elem)
+{
+	const uint8_t *first = elem->iov[0].iov_base;
+
+	__builtin_prefetch(first);
+	__builtin_prefetch(elem->out_num > 1 ? elem->iov[1].iov_base : first + NET_HDR_LEN);
+}
+
 bool net_tx_poll(struct vdpa_soft_vq *vq, struct net_txq *tx)
 {
 	struct net *net = vdpa_soft_priv(vdpa_soft_vq_soft(vq));
 	bool dead = __atomic_load_n(&net->link_down, __ATOMIC_RELAXED);
+	static const uint32_t lens[VDPA_SOFT_BURST]; /* nothing is written */
 	struct vdpa_soft_req *reqs[VDPA_SOFT_BURST];
-	uint32_t num = 0;
+	uint32_t num;
 
 	if (unlikely(__atomic_load_n(&net->rarp, __ATOMIC_RELAXED)) && vdpa_soft_vq_index(vq) == 1)
 		send_rarp(net, tx);
-	while (num < VDPA_SOFT_BURST && (reqs[num] = vdpa_soft_vq_take(vq)))
-		__builtin_prefetch(reqs[num++]->elem.iov[0].iov_base);
+	num = vdpa_soft_vq_take_many(vq, reqs, VDPA_SOFT_BURST);
 	if (!num)
 		return false;
+	for (uint32_t i = 0; i < num; i++)
+		fetch(&reqs[i]->elem);
 	for (uint32_t i = 0; i < num; i++) {
 		struct net_pkt pkt;
 		int err = dead ? -ENETDOWN : frame_of(tx, reqs[i], &pkt);
@@ -169,7 +180,6 @@ bool net_tx_poll(struct vdpa_soft_vq *vq, struct net_txq *tx)
 	if (!dead && tx->queue->net->ops->flush)
 		tx->queue->net->ops->flush(tx->queue);
 	counter_add(&tx->counts->packets, num);
-	for (uint32_t i = 0; i < num; i++)
-		vdpa_soft_complete(reqs[i], 0);
+	vdpa_soft_complete_many(reqs, lens, num);
 	return true;
 }

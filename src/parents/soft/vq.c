@@ -498,11 +498,9 @@ static inline void complete(struct vdpa_soft_vq *vq, struct vdpa_soft_req *req, 
 	}
 }
 
-VDPA_API void vdpa_soft_complete(struct vdpa_soft_req *req, uint32_t len)
+/* Something has been completed: it is to be published soon. */
+static inline void completed(struct vdpa_soft_vq *vq)
 {
-	struct vdpa_soft_vq *vq = req->vq;
-
-	complete(vq, req, len);
 	if (!vq->dirty) {
 		vq->dirty = true;
 		if (!vq->polling)
@@ -510,6 +508,44 @@ VDPA_API void vdpa_soft_complete(struct vdpa_soft_req *req, uint32_t len)
 	}
 	if (unlikely(vq->hold & SOFT_HOLD_DRAIN))
 		vq_check_drained(vq);
+}
+
+VDPA_API void vdpa_soft_complete(struct vdpa_soft_req *req, uint32_t len)
+{
+	struct vdpa_soft_vq *vq = req->vq;
+
+	complete(vq, req, len);
+	completed(vq);
+}
+
+static void complete_many(struct vdpa_soft_vq *vq, struct vdpa_soft_req *const *reqs,
+			  const uint32_t *lens, uint32_t num)
+{
+	struct vdpa_vq_elem *elems[VDPA_SOFT_BURST];
+	uint32_t left = num;
+
+	/* The one that was taken first is the first again. */
+	do {
+		left--;
+		elems[left] = &reqs[left]->elem;
+		put_req(vq, reqs[left]);
+	} while (left);
+	vdpa_vq_complete_many(vq->ring, elems, lens, num);
+	vq->taken -= num;
+}
+
+VDPA_API void vdpa_soft_complete_many(struct vdpa_soft_req *const *reqs, const uint32_t *lens,
+				      uint32_t num)
+{
+	struct vdpa_soft_vq *vq = reqs[0]->vq;
+
+	if (unlikely(vq->in_order || vq->hold & SOFT_HOLD_DROP)) {
+		for (uint32_t i = 0; i < num; i++)
+			complete(vq, reqs[i], lens[i]);
+	} else {
+		complete_many(vq, reqs, lens, num);
+	}
+	completed(vq);
 }
 
 VDPA_API void vdpa_soft_complete_error(struct vdpa_soft_req *req, uint32_t len)
@@ -534,6 +570,46 @@ VDPA_API void vdpa_soft_broken(struct vdpa_soft_req *req, const char *why)
 VDPA_API struct vdpa_soft_req *vdpa_soft_vq_take(struct vdpa_soft_vq *vq)
 {
 	return vq_take(vq);
+}
+
+/* Those that are taken in few steps; num is not 0. */
+static uint32_t take_singles(struct vdpa_soft_vq *vq, struct vdpa_soft_req **reqs, uint32_t num)
+{
+	struct vdpa_vq_elem *elems[VDPA_SOFT_BURST];
+	struct vdpa_soft_req *req = vq->free;
+	uint32_t have = 0, got;
+
+	if (!req)
+		return 0;
+	do {
+		reqs[have] = req;
+		elems[have++] = &req->elem;
+		req = req->next;
+	} while (req && have < num);
+	got = vdpa_vq_pop_singles(vq->ring, elems, have);
+	if (got) {
+		vq->free = reqs[got - 1]->next;
+		vq->taken += got;
+	}
+	return got;
+}
+
+VDPA_API uint32_t vdpa_soft_vq_take_many(struct vdpa_soft_vq *vq, struct vdpa_soft_req **reqs,
+					 uint32_t num)
+{
+	uint32_t got;
+
+	if (unlikely(vq->hold))
+		return 0;
+	got = take_singles(vq, reqs, num);
+	while (got < num && (reqs[got] = vq_take(vq)))
+		got++;
+	return got;
+}
+
+VDPA_API bool vdpa_soft_vq_may_untake(const struct vdpa_soft_vq *vq)
+{
+	return !vq->inflight;
 }
 
 VDPA_API void vdpa_soft_vq_untake(struct vdpa_soft_req *req)
