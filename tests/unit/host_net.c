@@ -8,6 +8,7 @@
 #include <linux/netlink.h>
 #include <linux/rtnetlink.h>
 #include <linux/sockios.h>
+#include <linux/veth.h>
 #include <net/ethernet.h>
 #include <net/if.h>
 #include <netinet/ip.h>
@@ -70,12 +71,12 @@ static void request(const char *ifname, unsigned long req, struct ifreq *ifr)
 		fail_msg("ioctl 0x%lx of '%s': %s", req, ifname, strerror(errno));
 }
 
-static void set_up(const char *ifname)
+void host_net_set_up(const char *ifname, bool up)
 {
 	struct ifreq ifr = {0};
 
 	request(ifname, SIOCGIFFLAGS, &ifr);
-	ifr.ifr_flags |= IFF_UP;
+	ifr.ifr_flags = (short)(up ? ifr.ifr_flags | IFF_UP : ifr.ifr_flags & ~IFF_UP);
 	request(ifname, SIOCSIFFLAGS, &ifr);
 }
 
@@ -90,7 +91,7 @@ int host_net_open(const char *ifname)
 
 	assert_true(fd >= 0);
 	assert_int_not_equal(addr.sll_ifindex, 0);
-	set_up(ifname);
+	host_net_set_up(ifname, true);
 	assert_int_equal(setsockopt(fd, SOL_PACKET, PACKET_VNET_HDR, &on, sizeof(on)), 0);
 	assert_int_equal(setsockopt(fd, SOL_PACKET, PACKET_IGNORE_OUTGOING, &on, sizeof(on)), 0);
 	assert_int_equal(setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &room, sizeof(room)), 0);
@@ -146,17 +147,41 @@ void host_net_persist(const char *ifname, bool multi_queue, bool on)
 	assert_int_equal(ioctl(fd, TUNSETPERSIST, (unsigned long)on), 0);
 }
 
-void host_net_delete(const char *ifname)
+/* A message to the kernel's table of interfaces, in the making. */
+struct link_msg {
+	struct nlmsghdr head;
+	struct ifinfomsg info;
+	uint8_t attrs[512];
+};
+
+static void link_init(struct link_msg *msg, uint16_t type, uint16_t flags)
 {
-	struct {
-		struct nlmsghdr head;
-		struct ifinfomsg info;
-	} msg = {
-		.head = {.nlmsg_len = sizeof(msg),
-			 .nlmsg_type = RTM_DELLINK,
-			 .nlmsg_flags = NLM_F_REQUEST | NLM_F_ACK},
-		.info = {.ifi_index = (int)if_nametoindex(ifname)},
+	*msg = (struct link_msg){
+		.head = {.nlmsg_len = offsetof(struct link_msg, attrs),
+			 .nlmsg_type = type,
+			 .nlmsg_flags = NLM_F_REQUEST | NLM_F_ACK | flags},
 	};
+}
+
+/* Returns the attribute, which link_end() makes as long as what was put behind it. */
+static struct nlattr *link_put(struct link_msg *msg, uint16_t type, const void *data, size_t len)
+{
+	struct nlattr *attr = (struct nlattr *)(void *)((uint8_t *)msg + msg->head.nlmsg_len);
+
+	attr->nla_type = type;
+	attr->nla_len = (uint16_t)(NLA_HDRLEN + len);
+	memcpy((uint8_t *)attr + NLA_HDRLEN, data, len);
+	msg->head.nlmsg_len += NLA_ALIGN(attr->nla_len);
+	return attr;
+}
+
+static void link_end(struct link_msg *msg, struct nlattr *attr)
+{
+	attr->nla_len = (uint16_t)((uint8_t *)msg + msg->head.nlmsg_len - (uint8_t *)attr);
+}
+
+static void link_send(const struct link_msg *msg)
+{
 	struct {
 		struct nlmsghdr head;
 		struct nlmsgerr err;
@@ -165,9 +190,74 @@ void host_net_delete(const char *ifname)
 	int fd vdpa_cleanup(fd_closep) = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE);
 
 	assert_true(fd >= 0);
-	assert_int_equal(send(fd, &msg, sizeof(msg), 0), sizeof(msg));
+	assert_int_equal(send(fd, msg, msg->head.nlmsg_len, 0), msg->head.nlmsg_len);
 	assert_true(recv(fd, &reply, sizeof(reply), 0) > 0);
 	assert_int_equal(reply.err.error, 0);
+}
+
+void host_net_delete(const char *ifname)
+{
+	struct link_msg msg;
+
+	link_init(&msg, RTM_DELLINK, 0);
+	msg.info.ifi_index = (int)if_nametoindex(ifname);
+	link_send(&msg);
+}
+
+static void link_put_side(struct link_msg *msg, const char *ifname, uint32_t queues)
+{
+	link_put(msg, IFLA_IFNAME, ifname, strlen(ifname) + 1);
+	link_put(msg, IFLA_NUM_TX_QUEUES, &queues, sizeof(queues));
+	link_put(msg, IFLA_NUM_RX_QUEUES, &queues, sizeof(queues));
+}
+
+void host_net_veth(const char *ifname, const char *peer, uint32_t queues)
+{
+	struct nlattr *linkinfo, *data, *other;
+	struct ifinfomsg info = {0};
+	struct link_msg msg;
+
+	link_init(&msg, RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL);
+	link_put_side(&msg, ifname, queues);
+	linkinfo = link_put(&msg, IFLA_LINKINFO, "", 0);
+	link_put(&msg, IFLA_INFO_KIND, "veth", 4);
+	data = link_put(&msg, IFLA_INFO_DATA, "", 0);
+	other = link_put(&msg, VETH_INFO_PEER, &info, sizeof(info));
+	link_put_side(&msg, peer, 1);
+	link_end(&msg, other);
+	link_end(&msg, data);
+	link_end(&msg, linkinfo);
+	link_send(&msg);
+	host_net_set_up(ifname, true);
+	host_net_set_up(peer, true);
+}
+
+int host_net_watch(void)
+{
+	struct sockaddr_nl addr = {.nl_family = AF_NETLINK, .nl_groups = RTMGRP_LINK};
+	int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE);
+
+	assert_true(fd >= 0);
+	assert_int_equal(bind(fd, (struct sockaddr *)&addr, sizeof(addr)), 0);
+	return fd;
+}
+
+void host_net_wait_carrier(int watch, const char *ifname)
+{
+	struct pollfd pfd = {.fd = watch, .events = POLLIN};
+	struct {
+		struct nlmsghdr head;
+		struct ifinfomsg info;
+		char more[4096];
+	} msg;
+
+	do {
+		if (poll(&pfd, 1, PATIENCE_MS) != 1)
+			fail_msg("'%s' had no carrier for %d s", ifname, PATIENCE_MS / 1000);
+		assert_true(recv(watch, &msg, sizeof(msg), 0) > 0);
+	} while (msg.head.nlmsg_type != RTM_NEWLINK ||
+		 msg.info.ifi_index != (int)if_nametoindex(ifname) ||
+		 !(msg.info.ifi_flags & IFF_RUNNING));
 }
 
 bool host_net_exists(const char *ifname)

@@ -28,6 +28,16 @@ bool host_net_quiet(int fd);
 
 /* Make a TAP as `ip tuntap add` does / as `ip tuntap del`. */
 void host_net_persist(const char *ifname, bool multi_queue, bool on);
+/* Make two interfaces that a cable joins, the first with so many queues, and set both up.  What the
+ * second one sends comes by queue 0. */
+void host_net_veth(const char *ifname, const char *peer, uint32_t queues);
+void host_net_set_up(const char *ifname, bool up);
+/*
+ * Whoever sends by an interface just after its other end went up may lose the frame: the kernel
+ * goes by the cable a moment later.  Returns a descriptor to begin before, and wait by after.
+ */
+int host_net_watch(void);
+void host_net_wait_carrier(int watch, const char *ifname);
 /* As `ip link del` does. */
 void host_net_delete(const char *ifname);
 bool host_net_exists(const char *ifname);

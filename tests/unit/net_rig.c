@@ -281,7 +281,7 @@ void nrig_set_full(struct net_rig *rig, bool full)
 	rig->full = full;
 	rig->waited = 0;
 	pthread_mutex_unlock(&rig->lock);
-	if (!full)
+	if (!full && rig->src.worker)
 		worker_source_wake(&rig->src);
 }
 

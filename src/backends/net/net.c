@@ -5,11 +5,15 @@
 
 #include "backends/net/tap.h"
 #include "backends/net/user.h"
+#include "backends/net/xdp.h"
 #include "base/choice.h"
 
 /* What the build was made without. */
 #ifndef HAVE_LIBSLIRP
 #define net_user_open NULL
+#endif
+#ifndef HAVE_LIBXDP
+#define net_xdp_open NULL
 #endif
 
 static const struct choice backends[] = {
@@ -17,21 +21,21 @@ static const struct choice backends[] = {
 	{"null", {NULL}},
 	{"tap", {"ifname"}},
 	{"user", {"net", "host", "dns", "dhcpstart", "hostname", "restrict", "ipv6", "hostfwd"}},
+	{"af_xdp", {"ifname", "xdp-queue", "xdp-mode", "zerocopy"}},
 };
 
 static const struct {
 	net_open_fn *open;
 	const char *needs; /* a library */
 } ways[ARRAY_SIZE(backends)] = {
-	{net_loopback_open, NULL},
-	{net_null_open, NULL},
-	{net_tap_open, NULL},
-	{net_user_open, "libslirp"},
+	{net_loopback_open, NULL},   {net_null_open, NULL},    {net_tap_open, NULL},
+	{net_user_open, "libslirp"}, {net_xdp_open, "libxdp"},
 };
 
 const char *const net_backend_names[] = {
-	"loopback", "null", "tap", "user", NULL,
+	"loopback", "null", "tap", "user", "af_xdp", NULL,
 };
+const char *const net_xdp_modes[] = {"native", "skb", NULL};
 
 int net_open(const struct net_open *open, struct net_backend **ret, struct vdpa_extack *ack)
 {

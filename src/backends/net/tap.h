@@ -16,7 +16,7 @@ net_open_fn net_tap_open;
 	{                                                                                          \
 		.name = "ifname", .type = VDPA_ATTR_STRING,                                        \
 		.help = "tap: interface of this host, made and set up if it is not there; "        \
-			"default: the device's name",                                              \
+			"default: the device's name; af_xdp: one that is there",                   \
 	}
 
 #endif

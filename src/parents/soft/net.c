@@ -20,6 +20,7 @@
 
 #include "backends/net/tap.h"
 #include "backends/net/user.h"
+#include "backends/net/xdp.h"
 #include "base/defs.h"
 #include "bus/bus.h"
 
@@ -364,7 +365,7 @@ static int net_set_attrs(struct vdpa_soft *soft, struct vdpa_attrs *attrs, struc
 }
 
 static const struct vdpa_attr_desc net_attrs[] = {
-	NET_ATTRS, NET_TAP_ATTRS, NET_USER_ATTRS, NET_DEVICE_ATTRS, {0},
+	NET_ATTRS, NET_TAP_ATTRS, NET_USER_ATTRS, NET_XDP_ATTRS, NET_DEVICE_ATTRS, {0},
 };
 
 /* ---- queues */
