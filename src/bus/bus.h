@@ -33,6 +33,12 @@ void bus_end_session(struct vdpa_device *vdev);
 /* The device part of the state came from elsewhere, such as a migration: have it on disk, too.
  * Lane. */
 void bus_record_state(struct vdpa_device *vdev);
+/*
+ * What class or parent keep in the state has changed, by a driver's command for example: the record
+ * on disk will follow soon, once for all changes up to then.  ANY THREAD; does not block.  A device
+ * that is on no bus has no record.
+ */
+void bus_state_changed(struct vdpa_device *vdev);
 
 /* The thread behind a worker of the bus.  Lives as long as it is picked. */
 struct worker *vdpa_worker_thread(struct vdpa_worker *worker);

@@ -30,6 +30,13 @@ struct vdpa_device_priv *bus_find(struct vdpa_bus *bus, const char *name)
 	return NULL;
 }
 
+/* Who finds that the last reference has gone leaves it due: nobody will ask again. */
+void device_post_once(struct vdpa_device_priv *priv, atomic_bool *due, struct lane_job *job)
+{
+	if (!atomic_exchange(due, true) && node_tryget(&priv->node))
+		lane_post(priv->node.lane, job);
+}
+
 /* ---- the end */
 
 static void device_free(struct bus_node *node)
@@ -204,6 +211,7 @@ int device_attach(struct vdpa_device_priv *priv, struct vdpa_device *vdev, uint6
 		vdev->priv = NULL;
 		return err;
 	}
+	record_init(priv);
 	ops_watch_changes(priv);
 	return 0;
 }

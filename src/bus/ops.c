@@ -534,10 +534,7 @@ static void wrap_changed(void *arg)
 	if (priv->inner.changed)
 		priv->inner.changed(priv->inner.arg);
 	pthread_mutex_unlock(&priv->cb_lock);
-	if (atomic_exchange(&priv->changed, true))
-		return;
-	if (node_tryget(&priv->node))
-		lane_post(priv->node.lane, &priv->changed_job);
+	device_post_once(priv, &priv->changed, &priv->changed_job);
 }
 
 void ops_watch_changes(struct vdpa_device_priv *priv)

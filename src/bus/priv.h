@@ -198,7 +198,9 @@ struct vdpa_device_priv {
 	uint32_t nas;
 	uint32_t generation;
 	uint8_t status;
-	bool recorded; /* there is a record on disk */
+	bool recorded;          /* there is a record on disk */
+	atomic_bool record_due; /* record_job is on the lane */
+	struct lane_job record_job;
 
 	/* Changes that the device reports. */
 	struct vdpa_config_cb wrap;
@@ -235,6 +237,11 @@ static inline struct vdpa_device_priv *device_get(struct vdpa_device_priv *priv)
 	node_get(&priv->node);
 	return priv;
 }
+/*
+ * Have the lane run a job, once for all who ask before it begins: it clears `due` first, and drops
+ * a reference at its end.  ANY THREAD, also without a reference, but from inside the device.
+ */
+void device_post_once(struct vdpa_device_priv *priv, atomic_bool *due, struct lane_job *job);
 static inline void device_put(struct vdpa_device_priv *priv)
 {
 	node_put(&priv->node);
@@ -261,6 +268,8 @@ void map_clear(struct vdpa_device_priv *priv, uint32_t asid);
 /* ---- record.c: the device part of the state, in the run directory.  Without one nothing happens.
  */
 
+/* The device is made, and nobody else knows it. */
+void record_init(struct vdpa_device_priv *priv);
 /* Lane. */
 void record_write(struct vdpa_device_priv *priv);
 /* Write it again if there is one: the device may have lost what it says.  Lane. */

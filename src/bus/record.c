@@ -93,6 +93,28 @@ void bus_record_state(struct vdpa_device *vdev)
 	record_write(priv_of(vdev));
 }
 
+static void due_job(struct lane_job *job)
+{
+	struct vdpa_device_priv *priv = container_of(job, struct vdpa_device_priv, record_job);
+
+	atomic_store(&priv->record_due, false);
+	record_write(priv);
+	device_put(priv);
+}
+
+void bus_state_changed(struct vdpa_device *vdev)
+{
+	struct vdpa_device_priv *priv = priv_of(vdev);
+
+	if (priv && priv->bus->run_dir)
+		device_post_once(priv, &priv->record_due, &priv->record_job);
+}
+
+void record_init(struct vdpa_device_priv *priv)
+{
+	priv->record_job.fn = due_job;
+}
+
 void record_renew(struct vdpa_device_priv *priv)
 {
 	if (priv->recorded)

@@ -8,10 +8,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/stat.h>
 #include <unistd.h>
 #include <cmocka.h>
 
+#include "bus/bus.h"
 #include "bus_env.h"
 
 struct life {
@@ -125,6 +127,58 @@ static void test_record_outlives_the_process(void **state)
 	life_teardown(&life);
 }
 
+static void nothing(struct vdpa_device *vdev, void *arg)
+{
+}
+
+/* The device has found something out by itself, on a thread that must not wait for a disk. */
+static void test_record_follows_the_device(void **state)
+{
+	struct life life;
+
+	life_setup(&life, *state);
+	life_begin(&life);
+	for (int i = 1; i <= 3; i++) {
+		life.fake->learned = (uint64_t)i;
+		bus_state_changed(&life.fake->vdev);
+		env_on_lane(&life.fake->vdev, nothing, NULL);
+	}
+	life_dies(&life);
+
+	life_begin(&life);
+	assert_int_equal(life.fake->learned, 3);
+	life_end(&life);
+	life_teardown(&life);
+}
+
+static void hold_lane(struct vdpa_device *vdev, void *fd)
+{
+	eventfd_t value;
+
+	assert_int_equal(eventfd_read(*(int *)fd, &value), 0);
+}
+
+/* While the lane is busy, changes are as many as one; and with the device gone there is none. */
+static void test_record_of_a_device_that_goes(void **state)
+{
+	int hold = eventfd(0, EFD_CLOEXEC);
+	struct vdpa_result res = {0};
+	struct life life;
+
+	life_setup(&life, *state);
+	life_begin(&life);
+	assert_int_equal(vdpa_device_run(&life.fake->vdev, hold_lane, &hold), 0);
+	for (int i = 0; i < 100; i++)
+		bus_state_changed(&life.fake->vdev);
+	vdpa_dev_del(life.bus, "disk0", VDPA_FORCE, vdpa_result_done, &res);
+	bus_state_changed(&life.fake->vdev);
+	assert_int_equal(eventfd_write(hold, 1), 0);
+	assert_int_equal(vdpa_bus_wait(life.bus, &res), 0);
+	life_end(&life);
+	life_teardown(&life);
+	close(hold);
+}
+
 static void test_record_goes_with_the_device(void **state)
 {
 	struct vdpa_result res = {0};
@@ -171,6 +225,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		RECORD_TEST(test_record_outlives_the_process),
+		RECORD_TEST(test_record_follows_the_device),
+		RECORD_TEST(test_record_of_a_device_that_goes),
 		RECORD_TEST(test_record_goes_with_the_device),
 		RECORD_TEST(test_record_of_nonsense),
 	};
