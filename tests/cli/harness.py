@@ -25,6 +25,7 @@ BUILD = os.environ["UVDPA_BUILD"]
 UVDPAD = os.path.join(BUILD, "src/daemon/uvdpad")
 UVDPA = os.path.join(BUILD, "src/cli/uvdpa")
 VOID = os.path.join(BUILD, "tests/cli/void_class.so")
+NET_DRIVER = os.path.join(BUILD, "tests/cli/net_driver")
 HUB = os.path.join(BUILD, "tests/cli/void_type.so")
 TIMEOUT = 60
 
@@ -169,6 +170,42 @@ class Rpc:
     def close(self):
         self.file.close()
         self.sock.close()
+
+
+class NetDriver:
+    """The driver of a network device over vhost-user: see net_driver.c."""
+
+    def __init__(self, scratch, device, features):
+        path = os.path.join(scratch.run_dir, "dev", device, "vhost.sock")
+        self.popen = subprocess.Popen(
+            ["setpriv", "--pdeathsig", "KILL", NET_DRIVER, path, f"{sum(1 << bit for bit in features):x}"],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        scratch.processes.append(self.popen)
+        equal(self.answer(), "ready")
+
+    def answer(self):
+        return self.popen.stdout.readline().rstrip("\n")
+
+    def __call__(self, word, data):
+        self.popen.stdin.write(f"{word} {data}\n")
+        self.popen.stdin.flush()
+        return self.answer()
+
+    def command(self, *data):
+        """Gives the device a command, which it has to take."""
+        equal(self("ctrl", bytes(data).hex()), "0", data)
+
+    def passes(self, head):
+        """Whether a frame that begins like this gets through."""
+        answer = self("send", head.replace(":", "").replace(" ", ""))
+        check(answer in ("back", "lost"), answer)
+        return answer == "back"
+
+    def kill(self):
+        self.popen.kill()
+        self.popen.wait()
+        self.popen.stdin.close()
+        self.popen.stdout.close()
 
 
 class Scratch:

@@ -15,7 +15,7 @@ import sys
 import threading
 
 from harness import (BUILD, Failed, HUB, Scratch, Skip, TIMEOUT, UVDPA, UVDPAD, VOID, check, contains, equal,
-                     main, mounts_under)
+                     main, mounts_under, NetDriver)
 
 ADD = ("dev", "add", "name", "v0", "mgmtdev", "void")
 
@@ -645,6 +645,47 @@ def crash(scratch):
     equal(scratch.listing(), [])
 
 
+# Bits of a network device: the control queue, and filters by address and VLAN.
+CTRL_VQ, CTRL_RX, CTRL_VLAN = 17, 18, 19
+OWN, OTHER = "020000000001", "020000000009"
+GROUP, OTHER_GROUP = "01005e000001", "01005e000002"
+
+
+def filter_of(driver):
+    """Which frames get through: by address, and those to the station itself in VLAN 7 and 8."""
+    heads = [OWN, OTHER, GROUP, OTHER_GROUP] + [f"{OWN}{OTHER}8100{vlan:04x}" for vlan in (7, 8)]
+    return [driver.passes(head) for head in heads]
+
+
+def crash_commands(scratch):
+    """kill -9 while a driver is at work: what it has commanded holds for the one that goes on."""
+    setup = ("dev add name n0 mgmtdev net backend loopback mac 02:00:00:00:00:01\n"
+             "dev bind n0 driver vhost-user\n")
+    d = scratch.daemon()
+    d.cli("-batch", "-", stdin=setup)
+    driver = NetDriver(scratch, "n0", (CTRL_VQ, CTRL_RX, CTRL_VLAN))
+    equal(filter_of(driver), [True] * 6)
+    check("dev/n0/state" not in scratch.listing(), "a record of nothing")
+    # Not promiscuous; a table of no station and one group; a VLAN.
+    driver.command(0, 0, 0)
+    driver.command(1, 0, *bytes(4), *(1, 0, 0, 0), *bytes.fromhex(GROUP))
+    driver.command(2, 0, *(7, 0))
+    expected = [True, False, True, False, True, False]
+    equal(filter_of(driver), expected)
+    # The record is written behind the driver's back, but before whatever is asked of the device now.
+    d.cli("dev", "config", "show", "n0")
+    d.kill()
+    driver.kill()
+
+    d = scratch.daemon()
+    d.cli("-batch", "-", stdin=setup)
+    contains(d.log(), "n0: goes on with the record of a dead process")
+    driver = NetDriver(scratch, "n0", (CTRL_VQ, CTRL_RX, CTRL_VLAN))
+    equal(filter_of(driver), expected)
+    driver.kill()
+    d.stop()
+
+
 def records(scratch):
     """A record that is damaged, or is none, is told of and thrown away; the device is as good as new."""
     target = scratch.write("target", "not yours")
@@ -974,5 +1015,5 @@ if __name__ == "__main__":
     resource.setrlimit(resource.RLIMIT_NOFILE, (4096, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
     main({case.__name__: case for case in (
         columns, devices, errors, journal, records, mounts, mounts_unprivileged, help_texts, no_daemon, workers, batch, files, terminal, monitor, top, save,
-        startup, startup_interrupted, stopping, restart, restart_record, restart_fails, one_daemon, crash, unprivileged,
+        startup, startup_interrupted, stopping, restart, restart_record, restart_fails, one_daemon, crash, crash_commands, unprivileged,
         other_users, deadlines, spinner, slow_clients, many_clients, mgmtdevs, mgmtdevs_late, completion, idle)})

@@ -20,11 +20,17 @@
 
 static const uint8_t own_mac[6] = {0x02, 0, 0, 0, 0, 1};
 
-static void open_net(struct rig *rig, uint64_t features)
+static void add_net(struct rig *rig, const char *pairs)
 {
 	rig_open_bus(rig, NULL);
 	rig_add(rig, "net",
-		(const char *const[]){"backend", "loopback", "mac", "02:00:00:00:00:01", NULL});
+		(const char *const[]){"backend", "loopback", "mac", "02:00:00:00:00:01", "max_vqp",
+				      pairs, NULL});
+}
+
+static void open_net(struct rig *rig, uint64_t features)
+{
+	add_net(rig, "1");
 	rig_start(rig, features);
 }
 
@@ -325,37 +331,41 @@ static void make_udp(uint8_t frame[62])
 }
 
 /* A driver that does not take frames without checksum gets it computed. */
-static void test_net_computes_checksums(void **state)
+/* A frame whose checksum is to be computed: was it, or did it come as it went? */
+static bool computed(struct rig *rig)
 {
 	const struct virtio_net_hdr_v1 hdr = {
 		.flags = VIRTIO_NET_HDR_F_NEEDS_CSUM,
 		.csum_start = htole16(34),
 		.csum_offset = htole16(6),
 	};
+	struct rig_req *req = post(rig, 2048);
 	struct virtio_net_hdr_v1 got;
-	struct rig_req *req;
 	uint8_t frame[62];
 
 	make_udp(frame);
-	for (int guest = 0; guest < 2; guest++) {
-		struct rig rig;
+	send_hdr(rig, &hdr, frame, sizeof(frame));
+	assert_true(req->done);
+	memcpy(&got, req->in, sizeof(got));
+	if (got.flags & VIRTIO_NET_HDR_F_NEEDS_CSUM)
+		assert_memory_equal(req->in + HDR, frame, sizeof(frame));
+	else
+		assert_int_equal(sum16(req->in + HDR + 34, 28, sum16(frame + 26, 8, 17 + 28)),
+				 0xffff);
+	rig_put(req);
+	return !(got.flags & VIRTIO_NET_HDR_F_NEEDS_CSUM);
+}
 
-		open_net(&rig, F(CSUM) | (guest ? F(GUEST_CSUM) : 0));
-		req = post(&rig, 2048);
-		send_hdr(&rig, &hdr, frame, sizeof(frame));
-		assert_true(req->done);
-		memcpy(&got, req->in, sizeof(got));
-		if (guest) {
-			assert_int_equal(got.flags, VIRTIO_NET_HDR_F_NEEDS_CSUM);
-			assert_memory_equal(req->in + HDR, frame, sizeof(frame));
-		} else {
-			assert_int_equal(got.flags & VIRTIO_NET_HDR_F_NEEDS_CSUM, 0);
-			assert_int_equal(
-				sum16(req->in + HDR + 34, 28, sum16(frame + 26, 8, 17 + 28)),
-				0xffff);
-		}
-		rig_close(&rig);
-	}
+static void test_net_computes_checksums(void **state)
+{
+	struct rig rig;
+
+	open_net(&rig, F(CSUM));
+	assert_true(computed(&rig));
+	rig_close(&rig);
+	open_net(&rig, F(CSUM) | F(GUEST_CSUM));
+	assert_false(computed(&rig));
+	rig_close(&rig);
 }
 
 /* ---- commands */
@@ -690,6 +700,88 @@ static void test_net_filter_survives_in_the_record(void **state)
 	rig_close(&rig);
 }
 
+static void test_net_declined_offloads_survive_in_the_record(void **state)
+{
+	const uint64_t features = CTRLS | F(CSUM) | F(GUEST_CSUM) | F(CTRL_GUEST_OFFLOADS);
+	struct vdpa_state record = {0};
+	struct rig rig;
+
+	open_net(&rig, features);
+	assert_false(computed(&rig));
+	OK(&rig, GUEST_OFFLOADS, VIRTIO_NET_CTRL_GUEST_OFFLOADS_SET, 0, 0, 0, 0, 0, 0, 0, 0);
+	assert_true(computed(&rig));
+	assert_int_equal(rig_lane(&rig, save_op, &record), 0);
+	rig_close(&rig);
+
+	/* The driver negotiates again, and does not command again. */
+	add_net(&rig, "1");
+	assert_int_equal(rig_lane(&rig, load_op, &record), 0);
+	rig_start(&rig, features);
+	assert_true(computed(&rig));
+	OK(&rig, GUEST_OFFLOADS, VIRTIO_NET_CTRL_GUEST_OFFLOADS_SET, 2, 0, 0, 0, 0, 0, 0, 0);
+	assert_false(computed(&rig));
+	vdpa_state_clear(&record);
+	rig_close(&rig);
+}
+
+static int pairs_op(struct rig *rig, void *ack)
+{
+	uint32_t len = 1;
+
+	return vdpa_class_cmd(
+		rig->vdev, VDPA_CMD_NET_CTRL,
+		(uint8_t[]){VIRTIO_NET_CTRL_MQ, VIRTIO_NET_CTRL_MQ_VQ_PAIRS_SET, 2, 0}, 4, ack,
+		&len, &rig->ack);
+}
+
+static void check_same(const struct vdpa_state *one, const struct vdpa_state *two)
+{
+	void *bytes_one, *bytes_two;
+	size_t len_one, len_two;
+
+	assert_int_equal(vdpa_state_encode(one, &bytes_one, &len_one), 0);
+	assert_int_equal(vdpa_state_encode(two, &bytes_two, &len_two), 0);
+	assert_int_equal(len_one, len_two);
+	assert_memory_equal(bytes_one, bytes_two, len_one);
+	free(bytes_one);
+	free(bytes_two);
+}
+
+static void test_net_pairs_survive_in_the_record(void **state)
+{
+	uint64_t features = CTRLS | F(MQ) | RIG_VERSION_1;
+	struct vdpa_state fresh = {0}, record = {0}, again = {0};
+	uint8_t ack = VIRTIO_NET_ERR;
+	struct rig rig;
+
+	add_net(&rig, "2");
+	assert_int_equal(rig_lane(&rig, rig_do_negotiate, &features), 0);
+	assert_int_equal(rig_lane(&rig, pairs_op, &ack), 0);
+	assert_int_equal(ack, VIRTIO_NET_OK);
+	assert_int_equal(rig_lane(&rig, save_op, &record), 0);
+	rig_lane(&rig, rig_do_reset, NULL);
+	assert_int_equal(rig_lane(&rig, save_op, &fresh), 0);
+	rig_close(&rig);
+
+	add_net(&rig, "2");
+	assert_int_equal(rig_lane(&rig, load_op, &record), 0);
+	assert_int_equal(rig_lane(&rig, save_op, &again), 0);
+	check_same(&record, &again);
+	rig_lane(&rig, rig_do_reset, NULL);
+	vdpa_state_clear(&again);
+	assert_int_equal(rig_lane(&rig, save_op, &again), 0);
+	check_same(&fresh, &again);
+	rig_close(&rig);
+
+	add_net(&rig, "1");
+	assert_int_equal(rig_lane(&rig, load_op, &record), -EINVAL);
+	assert_non_null(strstr(rig.ack.msg, "uses 2 queue pairs, the device has 1"));
+	vdpa_state_clear(&fresh);
+	vdpa_state_clear(&record);
+	vdpa_state_clear(&again);
+	rig_close(&rig);
+}
+
 static void test_net_refuses_attributes(void **state)
 {
 	static const struct {
@@ -743,6 +835,8 @@ int main(void)
 		cmocka_unit_test(test_net_link),
 		cmocka_unit_test(test_net_announce),
 		cmocka_unit_test(test_net_filter_survives_in_the_record),
+		cmocka_unit_test(test_net_declined_offloads_survive_in_the_record),
+		cmocka_unit_test(test_net_pairs_survive_in_the_record),
 		cmocka_unit_test(test_net_refuses_attributes),
 	};
 

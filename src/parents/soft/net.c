@@ -78,14 +78,12 @@ static int net_features_ok(struct vdpa_soft *soft, uint64_t features, struct vdp
 	net->mergeable = features & BIT_ULL(VIRTIO_NET_F_MRG_RXBUF);
 	net->tx_caps = net_host_caps(features);
 	pthread_mutex_lock(&net->lock);
-	net->rx_caps = net_guest_caps(features);
+	net_choose_caps(net);
 	if (net->announce && features & BIT_ULL(VIRTIO_NET_F_GUEST_ANNOUNCE)) {
 		net->announce = false;
 		net_set_status(net, net->status | VIRTIO_NET_S_ANNOUNCE, false);
 	}
 	pthread_mutex_unlock(&net->lock);
-	if (net->backend->ops->set_caps)
-		net->backend->ops->set_caps(net->backend, net->rx_caps);
 	return 0;
 }
 
@@ -309,6 +307,7 @@ static int net_create(struct vdpa_soft *soft, struct vdpa_attrs *attrs, struct v
 	}
 	pthread_mutex_init(&net->lock, NULL);
 	net_filter_init(&net->filter, net->mac);
+	net->used_pairs = 1;
 	net->link_down = !link_is_up(attrs);
 	net->status = net->link_down ? 0 : VIRTIO_NET_S_LINK_UP;
 	if (net->link_down && net->backend->ops->set_link)

@@ -93,6 +93,8 @@ struct net {
 	pthread_mutex_t lock; /* of this group */
 	struct net_filter filter;
 	unsigned int rx_caps;
+	uint64_t declined;        /* offloads that the driver has switched off, feature bits */
+	uint16_t used_pairs;      /* that the driver has commanded, 1 before */
 	uint8_t mac[NET_MAC_LEN]; /* the user's; a driver may have set another */
 	uint8_t rarp_mac[NET_MAC_LEN];
 	uint16_t status; /* field of the config space */
@@ -182,6 +184,8 @@ bool net_ctrl_poll(struct vdpa_soft_vq *vq, struct net_ctrlq *ctrl);
 uint8_t net_ctrl(struct net *net, const uint8_t *cmd, uint32_t have, uint64_t full);
 /* Back to what a driver finds.  Lane. */
 void net_ctrl_reset(struct net *net);
+/* Choose what the driver takes, of what it has negotiated.  net->lock is held. */
+void net_choose_caps(struct net *net);
 /* Give the receive queues what net->lock guards; it is held. */
 void net_share(struct net *net);
 

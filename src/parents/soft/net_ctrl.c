@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "base/defs.h"
+#include "bus/bus.h"
 #include "parents/soft/net.h"
 
 static bool acked(const struct net *net, unsigned int bit)
@@ -32,6 +33,13 @@ void net_share(struct net *net)
 		rx->caps = net->rx_caps;
 		rx->sink.ops->end(&rx->sink);
 	}
+}
+
+void net_choose_caps(struct net *net)
+{
+	net->rx_caps = net_guest_caps(net->features & ~net->declined);
+	if (net->backend->ops->set_caps)
+		net->backend->ops->set_caps(net->backend, net->rx_caps);
 }
 
 /* ---- commands; net->lock is held, `data` has `len` bytes */
@@ -144,6 +152,7 @@ static bool set_pairs(struct net *net, uint8_t cmd, const uint8_t *data, uint32_
 	pairs = (uint16_t)(data[0] | data[1] << 8);
 	if (!pairs || pairs > net->pairs)
 		return false;
+	net->used_pairs = pairs;
 	if (net->backend->ops->set_pairs)
 		net->backend->ops->set_pairs(net->backend, pairs);
 	return true;
@@ -161,9 +170,8 @@ static bool set_offloads(struct net *net, uint8_t cmd, const uint8_t *data, uint
 	offloads = le64toh(offloads);
 	if (offloads & ~(net->features & NET_GUEST_OFFLOADS))
 		return false;
-	net->rx_caps = net_guest_caps(offloads);
-	if (net->backend->ops->set_caps)
-		net->backend->ops->set_caps(net->backend, net->rx_caps);
+	net->declined = NET_GUEST_OFFLOADS & ~offloads;
+	net_choose_caps(net);
 	return true;
 }
 
@@ -185,6 +193,8 @@ uint8_t net_ctrl(struct net *net, const uint8_t *cmd, uint32_t have, uint64_t fu
 	if (ok)
 		net_share(net);
 	pthread_mutex_unlock(&net->lock);
+	if (ok)
+		bus_state_changed(vdpa_soft_vdev(net->soft));
 	return ok ? VIRTIO_NET_OK : VIRTIO_NET_ERR;
 }
 
@@ -192,6 +202,8 @@ void net_ctrl_reset(struct net *net)
 {
 	pthread_mutex_lock(&net->lock);
 	net_filter_init(&net->filter, net->mac);
+	net->used_pairs = 1;
+	net->declined = 0;
 	net_set_status(net, net->status & (uint16_t)~VIRTIO_NET_S_ANNOUNCE, false);
 	pthread_mutex_unlock(&net->lock);
 }
@@ -204,8 +216,11 @@ int net_ctrl_start(struct net *net, struct net_ctrlq *ctrl)
 	if (!ctrl->buf)
 		return -ENOMEM;
 	/* A driver that commands says when it uses more than one pair. */
+	pthread_mutex_lock(&net->lock);
 	if (net->backend->ops->set_pairs)
-		net->backend->ops->set_pairs(net->backend, 1);
+		net->backend->ops->set_pairs(net->backend,
+					     acked(net, VIRTIO_NET_F_MQ) ? net->used_pairs : 1);
+	pthread_mutex_unlock(&net->lock);
 	return 0;
 }
 

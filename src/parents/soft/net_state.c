@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * What a net device keeps over a migration or a crash beyond its config space: which frames its
- * driver wants, since it does not say so again.
+ * What a net device keeps over a migration or a crash beyond its config space: what its driver has
+ * commanded, since it does not say so again.
  */
 #include <endian.h>
 #include <errno.h>
+#include <inttypes.h>
 #include <string.h>
 
 #include "base/defs.h"
@@ -15,7 +16,9 @@ enum {
 	TAG_MAC,       /* that counts now */
 	TAG_UNICAST,   /* addresses, one after the other */
 	TAG_MULTICAST,
-	TAG_VLANS, /* a bit each, little-endian words */
+	TAG_VLANS,    /* a bit each, little-endian words */
+	TAG_PAIRS,    /* u64, that are used */
+	TAG_DECLINED, /* u64, offloads that were switched off */
 };
 
 /* The flags of a filter in the order of their bits. */
@@ -61,11 +64,18 @@ int net_save(struct vdpa_soft *soft, struct vdpa_state_blob *blob, struct vdpa_e
 {
 	struct net *net = vdpa_soft_priv(soft);
 	struct net_filter filter;
+	uint64_t pairs, declined;
+	int err;
 
 	pthread_mutex_lock(&net->lock);
 	filter = net->filter;
+	pairs = net->used_pairs;
+	declined = net->declined;
 	pthread_mutex_unlock(&net->lock);
-	return save_filter(&filter, blob);
+	err = save_filter(&filter, blob);
+	if (!err)
+		err = vdpa_state_put_u64(blob, TAG_PAIRS, pairs);
+	return err ? err : vdpa_state_put_u64(blob, TAG_DECLINED, declined);
 }
 
 static int load_macs(const struct vdpa_state_blob *blob, uint32_t tag, uint8_t (*macs)[NET_MAC_LEN],
@@ -116,6 +126,7 @@ static int load_filter(const struct vdpa_state_blob *blob, struct net_filter *fi
 int net_load(struct vdpa_soft *soft, const struct vdpa_state_blob *blob, struct vdpa_extack *ack)
 {
 	struct net *net = vdpa_soft_priv(soft);
+	uint64_t pairs = 1, declined = 0;
 	struct net_filter filter;
 	int err;
 
@@ -123,11 +134,21 @@ int net_load(struct vdpa_soft *soft, const struct vdpa_state_blob *blob, struct 
 	err = load_filter(blob, &filter, ack);
 	if (err)
 		return err;
+	/* An older program's record says neither. */
+	vdpa_state_u64(blob, TAG_PAIRS, &pairs);
+	vdpa_state_u64(blob, TAG_DECLINED, &declined);
+	if (!pairs || pairs > net->pairs)
+		return vdpa_extack_set(ack, -EINVAL,
+				       "the record uses %" PRIu64 " queue pairs, the device has %u",
+				       pairs, net->pairs);
 	if (memcmp(filter.mac, net->mac, NET_MAC_LEN))
 		soft_write_config(soft, offsetof(struct virtio_net_config, mac), filter.mac,
 				  NET_MAC_LEN);
 	pthread_mutex_lock(&net->lock);
 	net->filter = filter;
+	net->used_pairs = (uint16_t)pairs;
+	net->declined = declined & NET_GUEST_OFFLOADS;
+	net_choose_caps(net);
 	/* It may be somewhere else now. */
 	net->announce = true;
 	net_share(net);
