@@ -4,10 +4,11 @@ import hashlib
 import json
 import os
 import signal
+import time
 import urllib.request
 
-from lab import Net, Qemu, main, need, run, say, uml, until
-from testpmd import Echo
+from lab import LabError, Net, Qemu, Skip, main, need, run, say, uml, until
+from testpmd import Echo, Testpmd, virtio_user
 from uvdpa import Uvdpa, counters
 from web import DHCP, PAGE, check_page, free_port, serve, share
 
@@ -280,18 +281,17 @@ def namespaces(lab, joint):
             f"busybox ping -q -c 2 -W 1 10.9.0.{number}", check=False).replace("packets ", ""))
     for options in ("", "-R", "-P 4"):
         say(f"{iperf(left, '10.9.0.2', options) / 2e6:.0f} MB/s {options}")
-    right_checksums(lab, spaces)
+    right_checksums(lab, left, spaces["plain"], "plain", "10.9.0.3")
     uvdpa.stop()
 
 
-def right_checksums(lab, spaces):
+def right_checksums(lab, left, space, interface, address):
     """What left leaves to the device is done by the time it gets to somebody who takes none of it."""
-    capture = lab.path("plain.pcapng")
-    tshark = lab.start("tshark", ["tshark", "-i", "plain", "-s", "0", "-w", capture],
-                       netns=spaces["plain"])
+    capture = lab.path(f"{interface}.pcapng")
+    tshark = lab.start("tshark", ["tshark", "-i", interface, "-s", "0", "-w", capture], netns=space)
     until("tshark", lambda: "Capturing on" in tshark.output())
     for options in ("", "-u -b 100M -l 1400"):
-        iperf(spaces["left"], "10.9.0.3", options, end="-n 4M")
+        iperf(left, address, options, end="-n 4M")
     tshark.kill(signal.SIGINT)
     fields = ["frame.len", "ip.checksum.status", "tcp.checksum.status", "udp.checksum.status"]
     argv = ["tshark", "-r", capture, "-Y", "ip.src == 10.9.0.1 && (tcp || udp)", "-T", "fields"]
@@ -306,4 +306,138 @@ def right_checksums(lab, spaces):
     say(f"{len(frames)} checksums are right")
 
 
-main(testpmd, killed, server, switch, user, namespaces)
+# ---- interfaces past the host's stack
+
+def cable(host, name):
+    """Two interfaces of a namespace that are joined, NAME and NAME-far."""
+    queues = "numtxqueues 1 numrxqueues 1"
+    host(f"ip link add {name} {queues} type veth peer name {name}-far {queues}")
+    # The host computes the checksums of what it sends: behind a real cable nobody would.
+    host(f"ethtool -K {name}-far tx off")
+    for end in (name, f"{name}-far"):
+        host(f"ip link set {end} up")
+
+
+def start_past_stack(lab, setup, **how):
+    """A daemon with devices on AF_XDP, which not every machine lets root have."""
+    try:
+        return Uvdpa(lab, *setup, **how)
+    except LabError as error:
+        if any(text in str(error) for text in ("AF_XDP needs", "CAP_BPF", "no AF_XDP")):
+            raise Skip("this machine does not allow AF_XDP") from None
+        raise
+
+
+def af_xdp(lab, mode):
+    """The host's stack behind the device, and another one at the far end of the cable."""
+    need("/usr/bin/tshark", "tshark")
+    need("/usr/bin/iperf3", "iperf3")
+    host, left, far = (lab.netns(name) for name in ("host", "left-space", "far-space"))
+    cable(host, "eth0")
+    far.take("eth0-far", host)
+    setup = device("net0", "net", f"backend af_xdp ifname eth0 xdp-mode {mode}", "virtio ifname left")
+    uvdpa = start_past_stack(lab, setup, netns=host)
+    left.take("left", host)
+    for space, name, address in ((left, "left", "10.9.0.1"), (far, "eth0-far", "10.9.0.2")):
+        space(f"ip address add {address}/24 dev {name}")
+        space(f"ip link set {name} up")
+    assert "tcp-segmentation-offload: on" in left("ethtool -k left")
+    lab.start("far-iperf", ["iperf3", "-s"], netns=far)
+    until("the far end", lambda: " 0% packet loss" in left(
+        "busybox ping -q -c 2 -W 1 10.9.0.2", check=False))
+    for options in ("", "-R", "-P 4"):
+        say(f"{iperf(left, '10.9.0.2', options) / 2e6:.0f} MB/s {options}")
+    right_checksums(lab, left, far, "eth0-far", "10.9.0.2")
+    # What a daemon that is killed leaves on the interface is taken over, or gone.
+    uvdpa.crash()
+    left.take("left", host)
+    left("ip address add 10.9.0.1/24 dev left")
+    left("ip link set left up")
+    until("the far end after a crash", lambda: " 0% packet loss" in left(
+        "busybox ping -q -c 2 -W 1 10.9.0.2", check=False))
+    uvdpa.stop()
+
+
+# ---- processor time
+
+IDLE_DEVICES = 10
+IDLE_SECONDS = 2
+
+
+def cpu_of(pid, thread=""):
+    """Seconds on a processor of a process's threads whose names begin so, all by default."""
+    total = 0
+    for task in os.listdir(f"/proc/{pid}/task"):
+        with open(f"/proc/{pid}/task/{task}/comm", encoding="utf-8") as f:
+            if not f.read().startswith(thread):
+                continue
+        with open(f"/proc/{pid}/task/{task}/schedstat", encoding="utf-8") as f:
+            total += int(f.read().split()[0])
+    return total / 1e9
+
+
+def idle_devices(host, backend):
+    """The commands that make devices on a backend, each with a driver of ours."""
+    setup = ["mgmtdev add sw0 type switch uplink up0"] if backend == "switch" else []
+    for number in range(IDLE_DEVICES):
+        mgmtdev = f"net backend {backend}"
+        if backend == "switch":
+            mgmtdev = "sw0"
+        elif backend == "tap":
+            mgmtdev += f" ifname back{number}"
+        elif backend == "af_xdp":
+            cable(host, f"eth{number}")
+            mgmtdev += f" ifname eth{number}"
+        setup += device(f"net{number}", mgmtdev, driver=f"virtio ifname if{number}")
+    return setup
+
+
+def idle(lab, backend):
+    """Devices whose queues run, and have nothing to do, cost nothing."""
+    host = lab.netns("host")
+    # Else the interfaces have something to say.
+    for where in ("all", "default"):
+        host(f"sysctl -q -w net.ipv6.conf.{where}.disable_ipv6=1")
+    uvdpa = start_past_stack(lab, idle_devices(host, backend), netns=host)
+    for number in range(IDLE_DEVICES):
+        host(f"ip link set if{number} up")
+        roles = {queue.get("role") for queue in counters(uvdpa, f"net{number}")}
+        assert {"rx", "tx", "ctrl"} <= roles, roles
+    pid = uvdpa.process.pid
+    # What goes up may say so, and user-mode networks look at their timers once.
+    settled = cpu_of(pid)
+    time.sleep(0.5)
+    say(f"{1e3 * (cpu_of(pid) - settled):.2f} ms to settle")
+    before = cpu_of(pid)
+    time.sleep(IDLE_SECONDS)
+    share = (cpu_of(pid) - before) / IDLE_SECONDS
+    say(f"{100 * share:.4f} % of a processor for {IDLE_DEVICES} devices")
+    assert share < 0.01, f"{100 * share} % of a processor"
+    uvdpa.stop()
+
+
+REST_SECONDS = 0.05
+
+
+def rest(lab, poll_us):
+    """A worker that polls under load sleeps when the load ends."""
+    uvdpa = Uvdpa(lab, *device("net0", "net", "backend loopback"), args=["--poll-us", poll_us])
+    front = Testpmd(lab, "front", [virtio_user(0, uvdpa.socket("net0"))])
+    pid = uvdpa.process.pid
+    worker = "worker"
+    for _ in range(3):
+        before = front.stats(0)["RX-packets"], cpu_of(pid, worker), time.monotonic()
+        front("start tx_first")
+        until("frames on their way", lambda: front.stats(0)["RX-packets"] > before[0] + 200000)  # pylint: disable=cell-var-from-loop
+        front("stop")
+        end, used = time.monotonic(), cpu_of(pid, worker)
+        load = (used - before[1]) / (end - before[2])
+        time.sleep(1)
+        after = cpu_of(pid, worker) - used
+        say(f"{100 * load:.0f} % of a processor under load, {1e3 * after:.2f} ms in the second after it")
+        assert after < REST_SECONDS, f"{after} s of processor time after the end of the load"
+    front.quit()
+    uvdpa.stop()
+
+
+main(testpmd, killed, server, switch, user, namespaces, af_xdp, idle, rest)
