@@ -639,11 +639,17 @@ VDPA_API void vdpa_soft_vq_want_kicks(struct vdpa_soft_vq *vq, bool on)
 
 VDPA_API void vdpa_soft_vq_wake(struct vdpa_soft_vq *vq)
 {
+	bool here;
+
 	/* Between queue_start() and the worker's taking it over nobody can be woken. */
 	pthread_mutex_lock(&vq->soft->lock);
-	if (vq->attached)
+	here = vq->attached && worker_current(vq->src.worker);
+	if (vq->attached && !here)
 		worker_source_wake(&vq->src);
 	pthread_mutex_unlock(&vq->soft->lock);
+	/* Here it takes the token, which comes before the lock; and nobody else can detach it. */
+	if (here)
+		worker_source_wake(&vq->src);
 }
 
 VDPA_API bool vdpa_soft_vq_enter(struct vdpa_soft_vq *vq)
