@@ -18,6 +18,7 @@ struct held {
 /* Of the device: by queue. */
 struct priv {
 	struct held held[2 * FAKE_NET_PAIRS + 1];
+	bool early[FAKE_NET_PAIRS + 1]; /* frames came before buffers */
 };
 
 void fake_net_init(uint64_t features)
@@ -197,17 +198,45 @@ static void command(struct vdpa_soft_req *req)
 	vdpa_soft_complete(req, 1);
 }
 
+/* The worker may see this host's first frame before it sees the buffers that were there before. */
+static void offer_frame(struct vdpa_soft_req *req)
+{
+	struct priv *priv = vdpa_soft_priv(vdpa_soft_vq_soft(req->vq));
+	uint16_t idx = vdpa_soft_vq_index(req->vq);
+
+	priv->early[idx / 2] |= !priv->held[idx - 1].first;
+	if (fake_net.hold || priv->early[idx / 2])
+		hold(req);
+	else
+		take_frame(req);
+}
+
+/* All buffers that were there have been seen: now for the frames that came before them. */
+static void net_flush(struct vdpa_soft_vq *vq)
+{
+	struct priv *priv = vdpa_soft_priv(vdpa_soft_vq_soft(vq));
+	uint16_t idx = vdpa_soft_vq_index(vq);
+	struct vdpa_soft_req *req;
+
+	if (idx % 2 || !priv->early[idx / 2])
+		return;
+	priv->early[idx / 2] = false;
+	while (!fake_net.hold && (req = unhold(&priv->held[idx + 1])))
+		take_frame(req);
+}
+
 static void net_handle(struct vdpa_soft_req *req)
 {
 	uint16_t idx = vdpa_soft_vq_index(req->vq);
-	bool ctrl = idx == 2 * fake_net.pairs;
 
-	if (ctrl ? fake_net.mute : idx % 2 == 0 || fake_net.hold)
+	if (idx == 2 * fake_net.pairs && fake_net.mute)
 		hold(req);
-	else if (ctrl)
+	else if (idx == 2 * fake_net.pairs)
 		command(req);
+	else if (idx % 2 == 0)
+		hold(req);
 	else
-		take_frame(req);
+		offer_frame(req);
 }
 
 static void net_cancel(struct vdpa_soft_vq *vq)
@@ -247,6 +276,7 @@ const struct vdpa_soft_class fake_net_class = {
 	.priv_size = sizeof(struct priv),
 	.create = net_create,
 	.handle = net_handle,
+	.flush = net_flush,
 	.cancel = net_cancel,
 	.flags = VDPA_SOFT_F_WAITS,
 };
