@@ -19,6 +19,12 @@ struct loop *bus_loop(struct vdpa_bus *bus);
 struct lane_pool *bus_lane_pool(struct vdpa_bus *bus);
 const char *bus_run_dir(const struct vdpa_bus *bus); /* NULL: none */
 uint32_t bus_timeout_ms(const struct vdpa_bus *bus);
+/*
+ * As vdpa_device_path(), of a device that is being made.  The folder goes with the device.  ANY
+ * THREAD.
+ */
+int bus_device_path(const struct vdpa_bus *bus, const char *name, const char *file, char *buf,
+		    size_t len);
 
 /* As vdpa_worker_pick_this(), by name.  NULL: there is no such worker.  ANY THREAD. */
 struct vdpa_worker *vdpa_worker_pick_name(struct vdpa_bus *bus, const char *name);

@@ -275,26 +275,32 @@ static int make_dir(const char *path)
 	return mkdir(path, 0755) && errno != EEXIST ? -errno : 0;
 }
 
-VDPA_API int vdpa_device_path(const struct vdpa_device *vdev, const char *file, char *buf,
-			      size_t len)
+int bus_device_path(const struct vdpa_bus *bus, const char *name, const char *file, char *buf,
+		    size_t len)
 {
-	const char *run_dir = priv_of(vdev)->bus->run_dir;
 	char dir[4096];
 	int err;
 
-	if (!run_dir)
+	if (!bus->run_dir)
 		return -ENOENT;
-	if (snprintf(dir, sizeof(dir), "%s/dev", run_dir) >= (int)sizeof(dir) - VDPA_NAME_MAX - 1)
+	if (snprintf(dir, sizeof(dir), "%s/dev", bus->run_dir) >=
+	    (int)sizeof(dir) - VDPA_NAME_MAX - 1)
 		return -ENAMETOOLONG;
 	err = make_dir(dir);
 	if (err)
 		return err;
 	strcat(dir, "/");
-	strcat(dir, vdev->name);
+	strcat(dir, name);
 	err = make_dir(dir);
 	if (err)
 		return err;
 	return snprintf(buf, len, "%s/%s", dir, file) < (int)len ? 0 : -ENAMETOOLONG;
+}
+
+VDPA_API int vdpa_device_path(const struct vdpa_device *vdev, const char *file, char *buf,
+			      size_t len)
+{
+	return bus_device_path(priv_of(vdev)->bus, vdev->name, file, buf, len);
 }
 
 VDPA_API struct vdpa_device *vdpa_device_get(struct vdpa_device *vdev)

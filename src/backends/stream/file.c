@@ -1,0 +1,233 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The backend `file`: output is appended, input there is none.  A write may wait for a disk, so it
+ * is done on a lane.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "backends/stream/stream.h"
+#include "base/defs.h"
+#include "bus/bus.h"
+#include "loop/lane.h"
+
+#define CHUNK 65536u /* bytes in a write */
+
+struct file {
+	struct stream stream;
+	char *path;
+	struct lane *lane;
+	struct lane_job job;
+	uint8_t *chunk; /* the lane's */
+
+	/* stream.lock */
+	pthread_cond_t idle;
+	int fd;
+	bool writing; /* the job is posted or runs */
+};
+
+static struct file *to_file(struct stream *stream)
+{
+	return container_of(stream, struct file, stream);
+}
+
+/* ---- bytes */
+
+static uint32_t copy_chunk(struct file *file)
+{
+	struct iovec iov[2];
+	int num = bytes_filled(&file->stream.out, iov);
+	uint32_t len = 0;
+
+	for (int i = 0; i < num; i++) {
+		uint32_t room = CHUNK - len;
+		uint32_t part = iov[i].iov_len < room ? (uint32_t)iov[i].iov_len : room;
+
+		memcpy(file->chunk + len, iov[i].iov_base, part);
+		len += part;
+	}
+	return len;
+}
+
+/* How many bytes were not taken: a full disk holds nobody back. */
+static uint32_t write_all(int fd, const uint8_t *buf, uint32_t len)
+{
+	uint32_t done = 0;
+
+	while (done < len) {
+		ssize_t num = write(fd, buf + done, len - done);
+
+		if (num < 0 && errno == EINTR)
+			continue;
+		if (num <= 0)
+			break;
+		done += (uint32_t)num;
+	}
+	return len - done;
+}
+
+static void write_out(struct lane_job *job)
+{
+	struct file *file = container_of(job, struct file, job);
+	struct stream *stream = &file->stream;
+	uint32_t len, lost;
+
+	pthread_mutex_lock(&stream->lock);
+	while ((len = copy_chunk(file))) {
+		int fd = file->fd;
+
+		/* It is not closed meanwhile: reopen() waits until nobody writes. */
+		pthread_mutex_unlock(&stream->lock);
+		lost = write_all(fd, file->chunk, len);
+		pthread_mutex_lock(&stream->lock);
+		stream->lost += lost;
+		stream_sent_locked(stream, len);
+	}
+	file->writing = false;
+	pthread_cond_broadcast(&file->idle);
+	pthread_mutex_unlock(&stream->lock);
+}
+
+static void file_push(struct stream *stream)
+{
+	struct file *file = to_file(stream);
+
+	if (file->writing || !stream->out.len)
+		return;
+	file->writing = true;
+	lane_post(file->lane, &file->job);
+}
+
+static void wait_idle(struct file *file)
+{
+	while (file->writing)
+		pthread_cond_wait(&file->idle, &file->stream.lock);
+}
+
+/* ---- the file */
+
+static int open_path(const char *path, struct vdpa_extack *ack)
+{
+	int fd = open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NONBLOCK, 0640);
+
+	return fd < 0 ? vdpa_extack_set(ack, -errno, "cannot open '%s': %s", path,
+					strerrordesc_np(errno))
+		      : fd;
+}
+
+/* Anything else may keep a write waiting for ever. */
+static int check_kind(int fd, const char *path, struct vdpa_extack *ack)
+{
+	struct stat st;
+
+	if (fstat(fd, &st))
+		return -errno;
+	if (!S_ISREG(st.st_mode))
+		return vdpa_extack_set(ack, -EINVAL, "'%s' is no regular file", path);
+	/* One that came from somebody else may be set to write elsewhere. */
+	return fcntl(fd, F_SETFL, O_APPEND) ? -errno : 0;
+}
+
+static int open_checked(const char *path, int given, struct vdpa_extack *ack)
+{
+	int fd vdpa_cleanup(fd_closep) = given >= 0 ? given : open_path(path, ack);
+	int err = fd < 0 ? fd : check_kind(fd, path, ack);
+
+	return err ? err : fd_take(&fd);
+}
+
+static int file_reopen(struct stream *stream, struct vdpa_extack *ack)
+{
+	struct file *file = to_file(stream);
+	int fd = open_checked(file->path, -1, ack);
+
+	if (fd < 0)
+		return fd;
+	pthread_mutex_lock(&stream->lock);
+	wait_idle(file);
+	close(file->fd);
+	file->fd = fd;
+	pthread_mutex_unlock(&stream->lock);
+	return 0;
+}
+
+static void file_show(struct stream *stream, struct vdpa_info *info)
+{
+	vdpa_info_str(info, "file", to_file(stream)->path);
+}
+
+static void file_free(struct file *file)
+{
+	if (file->lane)
+		lane_put(file->lane);
+	fd_closep(&file->fd);
+	free(file->chunk);
+	free(file->path);
+	free(file);
+}
+
+static void file_close(struct stream *stream)
+{
+	struct file *file = to_file(stream);
+
+	pthread_mutex_lock(&stream->lock);
+	wait_idle(file);
+	pthread_mutex_unlock(&stream->lock);
+	pthread_cond_destroy(&file->idle);
+	stream_release(stream);
+	file_free(file);
+}
+
+static const struct stream_ops file_ops = {
+	.name = "file",
+	.close = file_close,
+	.show = file_show,
+	.push = file_push,
+	.reopen = file_reopen,
+};
+
+/* A descriptor that came along is that of the first port. */
+static int prepare(struct file *file, const struct stream_open *open, struct vdpa_extack *ack)
+{
+	const char *given = vdpa_attrs_str(open->attrs, "file", NULL);
+	char path[PATH_MAX];
+
+	if (!given)
+		return vdpa_extack_set(ack, -EINVAL, "backend 'file' needs 'file', the path");
+	if (stream_port_name(given, open->port, path, sizeof(path)))
+		return vdpa_extack_set(ack, -ENAMETOOLONG, "the path '%s' is too long", given);
+	file->path = strdup(path);
+	file->chunk = malloc(CHUNK);
+	file->lane = lane_alloc(bus_lane_pool(open->bus), "stream-file");
+	if (!file->path || !file->chunk || !file->lane)
+		return -ENOMEM;
+	file->fd =
+		open_checked(path, open->port ? -1 : vdpa_attrs_take_fd(open->attrs, "file"), ack);
+	return file->fd < 0 ? file->fd : 0;
+}
+
+int stream_file_open(const struct stream_open *open, struct stream **ret, struct vdpa_extack *ack)
+{
+	struct file *file = calloc(1, sizeof(*file));
+	int err;
+
+	if (!file)
+		return -ENOMEM;
+	file->fd = -1;
+	file->job.fn = write_out;
+	err = prepare(file, open, ack);
+	if (!err)
+		err = stream_init(&file->stream, &file_ops, open->attrs);
+	if (err) {
+		file_free(file);
+		return err;
+	}
+	pthread_cond_init(&file->idle, NULL);
+	file->stream.open = true;
+	*ret = &file->stream;
+	return 0;
+}
