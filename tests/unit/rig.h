@@ -21,7 +21,7 @@
 #include "vdpa/soft.h"
 #include "vdpa/state.h"
 
-#define RIG_VQS   4
+#define RIG_VQS   8
 #define RIG_SLOTS 512
 #define RIG_IOVA  0x10000000ull
 #define RIG_RING  0x80000ull  /* bytes of each queue's rings */

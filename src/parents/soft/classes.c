@@ -6,6 +6,7 @@
 
 const struct vdpa_soft_class *const soft_classes[] = {
 	&soft_blk_class,
+	&soft_console_class,
 	&soft_net_class,
 	NULL,
 };

@@ -143,6 +143,7 @@ static inline void *soft_arg(const struct vdpa_soft *soft)
 
 /* the classes, one file each */
 extern const struct vdpa_soft_class soft_blk_class;
+extern const struct vdpa_soft_class soft_console_class;
 extern const struct vdpa_soft_class soft_net_class;
 
 /* core.c */
@@ -153,9 +154,9 @@ extern const struct vdpa_soft_class *const soft_classes[]; /* ends with NULL */
  * cls, live_attrs (of `dev set`; NULL: none): constants that outlive the device.  attrs (NULL: all
  * defaults): checked and borrowed, descriptors may be taken.  arg: what the class's create() finds
  * with soft_arg(): the backend that the parent brings.  Of the class net it is the address of a
- * struct net_backend *, which is NULL when the device has taken it, also on failure.  ret: to be
- * handed to the bus.
- * -EINVAL, -ERANGE, -ENOMEM, what create() says.  Lane; may block.
+ * struct net_backend *, of console of a struct stream *, which is NULL when the device has taken
+ * it, also on failure.  ret: to be handed to the bus. -EINVAL, -ERANGE, -ENOMEM, what create()
+ * says.  Lane; may block.
  */
 int soft_dev_make(struct vdpa_bus *bus, struct vdpa_mgmtdev *mdev,
 		  const struct vdpa_soft_class *cls, const struct vdpa_attr_desc *live_attrs,
