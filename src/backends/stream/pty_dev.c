@@ -67,7 +67,7 @@ int pty_dev_open(struct pty_dev *pty, const char *link, struct vdpa_extack *ack)
 {
 	int err;
 
-	*pty = (struct pty_dev){.master = -1, .watch = -1};
+	*pty = PTY_DEV_NONE;
 	err = make_master(pty);
 	if (!err)
 		err = make_raw(pty);
@@ -103,8 +103,7 @@ void pty_dev_close(struct pty_dev *pty)
 	free(pty->link);
 	pty->link = NULL;
 	fd_closep(&pty->master);
-	if (pty->watch > 0)
-		fd_closep(&pty->watch);
+	fd_closep(&pty->watch);
 }
 
 bool pty_dev_is_open(struct pty_dev *pty)

@@ -18,6 +18,8 @@ struct pty_dev {
 	char *link; /* NULL: none */
 };
 
+#define PTY_DEV_NONE ((struct pty_dev){.master = -1, .watch = -1})
+
 /*
  * Make one in raw mode, that nobody has open.  link: its name, replaced if it is a link, since a
  * program that was killed leaves one; NULL: none.  0 or -errno; then nothing is left.

@@ -5,6 +5,7 @@ const struct virtio_driver *const virtio_drivers[] = {
 #ifdef HAVE_VIRTIO_BLK
 	&virtio_blk_driver,
 #endif
+	&virtio_console_driver,
 #ifdef HAVE_VIRTIO_NET
 	&virtio_net_driver,
 #endif

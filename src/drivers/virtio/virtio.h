@@ -96,6 +96,7 @@ void virtio_queue_publish(struct virtio_queue *vq);
 void virtio_broken(struct virtio_device *dev, const char *why);
 
 extern const struct virtio_driver virtio_blk_driver;
+extern const struct virtio_driver virtio_console_driver;
 extern const struct virtio_driver virtio_net_driver;
 
 /* The virtio drivers of this build, ends with NULL. */
