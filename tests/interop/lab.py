@@ -252,6 +252,14 @@ class Net:
                            f"vectors={2 * self.queues + 2}{mtu}"]
 
 
+@dataclass
+class Console:
+    """A vhost-user console of a guest of user-mode Linux: QEMU has none."""
+    socket: str
+    module = "virtio_console"
+    device_id = 3
+
+
 def on_off(value):
     return "on" if value else "off"
 
