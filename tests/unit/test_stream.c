@@ -4,6 +4,8 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <poll.h>
+#include <pthread.h>
+#include <sched.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -461,24 +463,30 @@ static void test_stream_socket_answers_after_the_end_of_input(void **state)
 	close_stream(env);
 }
 
-/* A slow reader loses nothing, and beyond the bound the writer is held back. */
-static void slow_reader(struct env *env, uint32_t bound)
+/* Until no more is taken.  Returns how much that was. */
+static uint32_t fill_up(struct env *env)
 {
-	uint32_t sent = 0, got = 0;
-	int fd = join_default(env);
+	uint32_t sent = 0, len;
 	uint8_t buf[4096];
 
-	heard(env->opened);
-	for (;;) {
-		uint32_t len;
-
+	do {
 		for (size_t i = 0; i < sizeof(buf); i++)
 			buf[i] = (uint8_t)((sent + i) % 251);
 		len = put(env, buf, sizeof(buf));
 		sent += len;
-		if (len < sizeof(buf))
-			break;
-	}
+	} while (len == sizeof(buf));
+	return sent;
+}
+
+/* A slow reader loses nothing, and beyond the bound the writer is held back. */
+static void slow_reader(struct env *env, uint32_t bound)
+{
+	uint32_t sent, got = 0;
+	int fd = join_default(env);
+	uint8_t buf[4096];
+
+	heard(env->opened);
+	sent = fill_up(env);
 	assert_true(sent >= bound);
 	assert_int_equal(put(env, buf, 1), 0);
 	forget(env->writable);
@@ -504,9 +512,30 @@ static void test_stream_slow_reader_loses_nothing(void **state)
 	close_stream(env);
 }
 
+/* Then there is nobody to be waited for. */
+static void test_stream_slow_reader_leaves(void **state)
+{
+	struct env *env = *state;
+	int fd;
+
+	open_stream(env, WORDS("backend", "socket", "buffer", "8"));
+	fd = join_default(env);
+	heard(env->opened);
+	fill_up(env);
+	forget(env->writable);
+	close(fd);
+	heard(env->writable);
+	put_all(env, "and what he has missed");
+	fd = join_default(env);
+	expect_output(fd, "s missed");
+	close(fd);
+	close_stream(env);
+}
+
 static void test_stream_bound_can_be_changed(void **state)
 {
 	struct env *env = *state;
+	int fd;
 
 	open_stream(env, WORDS("backend", "socket", "buffer", "10", "unread", "hold"));
 	assert_int_equal(put(env, "0123456789abcdef", 16), 10);
@@ -517,7 +546,11 @@ static void test_stream_bound_can_be_changed(void **state)
 	assert_int_equal(put(env, "x", 1), 0);
 	assert_int_equal(set_attr(env, "unread", "keep"), 0);
 	heard(env->writable);
-	assert_int_equal(put(env, "xyz", 3), 3);
+	/* There were 12, and now there are the latest 3. */
+	assert_int_equal(put(env, "vwxyz", 5), 5);
+	fd = join_default(env);
+	expect_output(fd, "xyz");
+	close(fd);
 	close_stream(env);
 }
 
@@ -582,6 +615,32 @@ static void test_stream_socket_client_connects_again(void **state)
 	close_stream(env);
 }
 
+/* What nobody has read does not keep it from that. */
+static void test_stream_socket_client_leaves_unread_input(void **state)
+{
+	const struct vu_socket_config cfg = {.mode = 0600, .uid = (uid_t)-1, .gid = (gid_t)-1};
+	struct env *env = *state;
+	char path[PATH_MAX], junk[20000] = {0};
+	int listener, fd;
+
+	snprintf(path, sizeof(path), "%s", path_of(env, "server"));
+	listener = vu_socket_listen(path, &cfg, NULL);
+	open_stream(env, WORDS("socket", path, "client", "on", "reconnect-ms", "5"));
+	wait_for(listener);
+	fd = accept(listener, NULL, NULL);
+	assert_int_equal(write(fd, junk, sizeof(junk)), sizeof(junk));
+	close(fd);
+	wait_for(listener);
+	fd = accept(listener, NULL, NULL);
+	assert_true(fd >= 0);
+	put_all(env, "hello");
+	expect_output(fd, "hello");
+	close(fd);
+	close_stream(env);
+	close(listener);
+	unlink(path);
+}
+
 static void test_stream_socket_uses_a_socket_that_was_passed(void **state)
 {
 	const struct vu_socket_config cfg = {.mode = 0600, .uid = (uid_t)-1, .gid = (gid_t)-1};
@@ -610,13 +669,14 @@ static void test_stream_socket_uses_a_socket_that_was_passed(void **state)
 
 static void expect_file(const char *path, const char *text)
 {
-	char got[256] = "";
+	char *got = calloc(1, strlen(text) + 2);
 	int fd = open(path, O_RDONLY | O_CLOEXEC);
 
 	assert_true(fd >= 0);
-	assert_true(read(fd, got, sizeof(got) - 1) >= 0);
+	assert_true(read(fd, got, strlen(text) + 1) >= 0);
 	assert_string_equal(got, text);
 	close(fd);
+	free(got);
 }
 
 static void test_stream_file_is_appended_to(void **state)
@@ -655,6 +715,80 @@ static void test_stream_file_is_rotated(void **state)
 	unlink(old);
 }
 
+struct writer {
+	struct env *env;
+	uint32_t num; /* lines written; atomic */
+	bool stop;    /* atomic */
+};
+
+static void *write_lines(void *arg)
+{
+	struct writer *writer = arg;
+
+	while (!__atomic_load_n(&writer->stop, __ATOMIC_ACQUIRE)) {
+		char line[16];
+		int len = snprintf(line, sizeof(line), "%08u\n", writer->num);
+
+		for (int done = 0; done < len; sched_yield())
+			done += (int)put(writer->env, line + done, (uint32_t)(len - done));
+		__atomic_fetch_add(&writer->num, 1, __ATOMIC_RELEASE);
+	}
+	return NULL;
+}
+
+/* What is in both files, one after the other, is each line once. */
+static void expect_lines(const char *old, const char *now, uint32_t num)
+{
+	const char *const paths[] = {old, now};
+	char got[16], want[16];
+	size_t have = 0;
+	uint32_t next = 0;
+
+	for (int i = 0; i < 2; i++) {
+		FILE *file = fopen(paths[i], "re");
+		size_t len;
+
+		assert_non_null(file);
+		/* A line may begin in one file and end in the other. */
+		while ((len = fread(got + have, 1, 9 - have, file))) {
+			have += len;
+			if (have < 9)
+				continue;
+			snprintf(want, sizeof(want), "%08u\n", next++);
+			assert_memory_equal(got, want, 9);
+			have = 0;
+		}
+		fclose(file);
+		unlink(paths[i]);
+	}
+	assert_int_equal(next, num);
+}
+
+static void test_stream_file_is_rotated_while_it_is_written(void **state)
+{
+	struct env *env = *state;
+	struct writer writer = {.env = env};
+	char path[PATH_MAX], old[PATH_MAX];
+	pthread_t thread;
+	uint32_t num;
+
+	snprintf(path, sizeof(path), "%s", path_of(env, "log"));
+	snprintf(old, sizeof(old), "%s", path_of(env, "log.0"));
+	open_stream(env, WORDS("file", path, "buffer", "1K"));
+	assert_int_equal(pthread_create(&thread, NULL, write_lines, &writer), 0);
+	while (__atomic_load_n(&writer.num, __ATOMIC_ACQUIRE) < 500)
+		sched_yield();
+	assert_int_equal(rename(path, old), 0);
+	num = __atomic_load_n(&writer.num, __ATOMIC_ACQUIRE);
+	assert_int_equal(set_attr(env, "reopen", "on"), 0);
+	while (__atomic_load_n(&writer.num, __ATOMIC_ACQUIRE) < num + 500)
+		sched_yield();
+	__atomic_store_n(&writer.stop, true, __ATOMIC_RELEASE);
+	pthread_join(thread, NULL);
+	close_stream(env);
+	expect_lines(old, path, writer.num);
+}
+
 static void test_stream_file_refuses_what_is_no_file(void **state)
 {
 	struct env *env = *state;
@@ -662,6 +796,21 @@ static void test_stream_file_refuses_what_is_no_file(void **state)
 	refused(env, WORDS("file", "/dev/null"), "no regular file");
 	refused(env, WORDS("file", "/nowhere/at/all"), "cannot open");
 	refused(env, WORDS("backend", "file"), "needs 'file'");
+}
+
+static void test_stream_file_refuses_what_is_for_reading(void **state)
+{
+	struct vdpa_attrs *attrs = vdpa_attrs_alloc();
+	struct env *env = *state;
+	struct stream_open open_args = {attrs, "con0", env->bus, 0};
+	const char *path = path_of(env, "log");
+	int fd = open(path, O_RDONLY | O_CREAT | O_CLOEXEC, 0600);
+
+	assert_int_equal(vdpa_attrs_add(attrs, "file", path, &fd, NULL), 0);
+	assert_int_equal(stream_open(&open_args, &env->stream, &env->ack), -EACCES);
+	assert_non_null(strstr(env->ack.msg, "for reading only"));
+	vdpa_attrs_free(attrs);
+	unlink(path);
 }
 
 static void test_stream_attributes_of_others_are_refused(void **state)
@@ -672,7 +821,7 @@ static void test_stream_attributes_of_others_are_refused(void **state)
 	refused(env, WORDS("backend", "stdio", "client", "on"), "for backend 'socket'");
 	refused(env, WORDS("backend", "socket", "reconnect-ms", "5"), "needs 'client on'");
 	open_stream(env, WORDS("backend", "pty"));
-	assert_int_equal(set_attr(env, "reopen", "on"), -EINVAL);
+	assert_int_equal(set_attr(env, "reopen", "on"), -EOPNOTSUPP);
 	close_stream(env);
 }
 
@@ -725,14 +874,18 @@ int main(void)
 		STREAM_TEST(test_stream_socket_gives_way_after_a_hang_up),
 		STREAM_TEST(test_stream_socket_answers_after_the_end_of_input),
 		STREAM_TEST(test_stream_slow_reader_loses_nothing),
+		STREAM_TEST(test_stream_slow_reader_leaves),
 		STREAM_TEST(test_stream_bound_can_be_changed),
 		STREAM_TEST(test_stream_holds_the_writer_while_nobody_is_there),
 		STREAM_TEST(test_stream_force_goes_beyond_the_bound),
 		STREAM_TEST(test_stream_socket_client_connects_again),
+		STREAM_TEST(test_stream_socket_client_leaves_unread_input),
 		STREAM_TEST(test_stream_socket_uses_a_socket_that_was_passed),
 		STREAM_TEST(test_stream_file_is_appended_to),
 		STREAM_TEST(test_stream_file_is_rotated),
+		STREAM_TEST(test_stream_file_is_rotated_while_it_is_written),
 		STREAM_TEST(test_stream_file_refuses_what_is_no_file),
+		STREAM_TEST(test_stream_file_refuses_what_is_for_reading),
 		STREAM_TEST(test_stream_attributes_of_others_are_refused),
 		STREAM_TEST(test_stream_stdio_is_pipes),
 	};

@@ -62,15 +62,16 @@ void stream_fd_pull(struct stream *stream)
 
 	if (sfd->in < 0 || !sfd->readable || sfd->ended)
 		return;
-	len = readv(sfd->in, iov, bytes_free(&stream->in, iov));
+	do {
+		len = readv(sfd->in, iov, bytes_free(&stream->in, iov));
+	} while (len < 0 && errno == EINTR);
 	if (len > 0) {
 		bytes_added(&stream->in, (uint32_t)len);
 		return;
 	}
-	if (len < 0 && errno == EINTR)
-		return;
 	sfd->readable = false;
-	if (!len || errno != EAGAIN)
+	/* EIO: a terminal that nobody has open; somebody may. */
+	if (!len || (errno != EAGAIN && errno != EIO))
 		end_of_input(sfd);
 }
 
@@ -204,6 +205,8 @@ static void close_at_home(void *arg)
 {
 	struct stream_fd *sfd = arg;
 
+	if (sfd->stop)
+		sfd->stop(sfd);
 	pthread_mutex_lock(&sfd->stream.lock);
 	/* What can be sent at once still goes. */
 	if (sfd->stream.open)

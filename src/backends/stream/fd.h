@@ -19,6 +19,8 @@ struct stream_fd {
 	void (*hung_up)(struct stream_fd *sfd);
 	/* After a hang-up: nothing is left to be read.  Home, lock held.  Optional. */
 	void (*drained)(struct stream_fd *sfd);
+	/* It is being closed: nothing may call it any more.  Home, without the lock.  Optional. */
+	void (*stop)(struct stream_fd *sfd);
 	struct vdpa_bus *bus;
 	struct vdpa_worker *home;
 	struct loop_watch in_watch, out_watch;

@@ -25,9 +25,11 @@ struct file {
 	uint8_t *chunk; /* the lane's */
 
 	/* stream.lock */
-	pthread_cond_t idle;
+	pthread_cond_t moved; /* what follows has changed */
+	bool writing;         /* the job is posted or runs */
 	int fd;
-	bool writing; /* the job is posted or runs */
+	int next;      /* -1: none; goes on in this one ... */
+	uint32_t rest; /* ... after so many bytes of `out` */
 };
 
 static struct file *to_file(struct stream *stream)
@@ -39,12 +41,13 @@ static struct file *to_file(struct stream *stream)
 
 static uint32_t copy_chunk(struct file *file)
 {
+	uint32_t most = file->next >= 0 && file->rest < CHUNK ? file->rest : CHUNK;
 	struct iovec iov[2];
 	int num = bytes_filled(&file->stream.out, iov);
 	uint32_t len = 0;
 
 	for (int i = 0; i < num; i++) {
-		uint32_t room = CHUNK - len;
+		uint32_t room = most - len;
 		uint32_t part = iov[i].iov_len < room ? (uint32_t)iov[i].iov_len : room;
 
 		memcpy(file->chunk + len, iov[i].iov_base, part);
@@ -70,6 +73,15 @@ static uint32_t write_all(int fd, const uint8_t *buf, uint32_t len)
 	return len - done;
 }
 
+static void change_file(struct file *file)
+{
+	if (file->next < 0 || file->rest)
+		return;
+	close(file->fd);
+	file->fd = fd_take(&file->next);
+	pthread_cond_broadcast(&file->moved);
+}
+
 static void write_out(struct lane_job *job)
 {
 	struct file *file = container_of(job, struct file, job);
@@ -78,17 +90,19 @@ static void write_out(struct lane_job *job)
 
 	pthread_mutex_lock(&stream->lock);
 	while ((len = copy_chunk(file))) {
+		/* Only this job changes the file while it runs. */
 		int fd = file->fd;
 
-		/* It is not closed meanwhile: reopen() waits until nobody writes. */
 		pthread_mutex_unlock(&stream->lock);
 		lost = write_all(fd, file->chunk, len);
 		pthread_mutex_lock(&stream->lock);
 		stream->lost += lost;
+		file->rest -= len < file->rest ? len : file->rest;
+		change_file(file);
 		stream_sent_locked(stream, len);
 	}
 	file->writing = false;
-	pthread_cond_broadcast(&file->idle);
+	pthread_cond_broadcast(&file->moved);
 	pthread_mutex_unlock(&stream->lock);
 }
 
@@ -100,12 +114,6 @@ static void file_push(struct stream *stream)
 		return;
 	file->writing = true;
 	lane_post(file->lane, &file->job);
-}
-
-static void wait_idle(struct file *file)
-{
-	while (file->writing)
-		pthread_cond_wait(&file->idle, &file->stream.lock);
 }
 
 /* ---- the file */
@@ -128,6 +136,8 @@ static int check_kind(int fd, const char *path, struct vdpa_extack *ack)
 		return -errno;
 	if (!S_ISREG(st.st_mode))
 		return vdpa_extack_set(ack, -EINVAL, "'%s' is no regular file", path);
+	if ((fcntl(fd, F_GETFL) & O_ACCMODE) == O_RDONLY)
+		return vdpa_extack_set(ack, -EACCES, "'%s' is open for reading only", path);
 	/* One that came from somebody else may be set to write elsewhere. */
 	return fcntl(fd, F_SETFL, O_APPEND) ? -errno : 0;
 }
@@ -140,6 +150,7 @@ static int open_checked(const char *path, int given, struct vdpa_extack *ack)
 	return err ? err : fd_take(&fd);
 }
 
+/* What was written before goes to the old file, however much comes meanwhile. */
 static int file_reopen(struct stream *stream, struct vdpa_extack *ack)
 {
 	struct file *file = to_file(stream);
@@ -148,9 +159,11 @@ static int file_reopen(struct stream *stream, struct vdpa_extack *ack)
 	if (fd < 0)
 		return fd;
 	pthread_mutex_lock(&stream->lock);
-	wait_idle(file);
-	close(file->fd);
-	file->fd = fd;
+	file->next = fd;
+	file->rest = stream->out.len;
+	change_file(file);
+	while (file->next >= 0)
+		pthread_cond_wait(&file->moved, &stream->lock);
 	pthread_mutex_unlock(&stream->lock);
 	return 0;
 }
@@ -175,9 +188,10 @@ static void file_close(struct stream *stream)
 	struct file *file = to_file(stream);
 
 	pthread_mutex_lock(&stream->lock);
-	wait_idle(file);
+	while (file->writing)
+		pthread_cond_wait(&file->moved, &stream->lock);
 	pthread_mutex_unlock(&stream->lock);
-	pthread_cond_destroy(&file->idle);
+	pthread_cond_destroy(&file->moved);
 	stream_release(stream);
 	file_free(file);
 }
@@ -217,7 +231,7 @@ int stream_file_open(const struct stream_open *open, struct stream **ret, struct
 
 	if (!file)
 		return -ENOMEM;
-	file->fd = -1;
+	file->fd = file->next = -1;
 	file->job.fn = write_out;
 	err = prepare(file, open, ack);
 	if (!err)
@@ -226,7 +240,7 @@ int stream_file_open(const struct stream_open *open, struct stream **ret, struct
 		file_free(file);
 		return err;
 	}
-	pthread_cond_init(&file->idle, NULL);
+	pthread_cond_init(&file->moved, NULL);
 	file->stream.open = true;
 	*ret = &file->stream;
 	return 0;

@@ -22,20 +22,26 @@ static struct pty *to_pty(struct stream *stream)
 	return container_of(stream, struct pty, sfd.stream);
 }
 
+static void look_who_is_there(struct pty *pty)
+{
+	if (pty_dev_is_open(&pty->dev) && !pty->sfd.stream.open)
+		stream_fd_resume(&pty->sfd);
+}
+
+/* The next one may have come before this was noticed. */
 static void pty_hung_up(struct stream_fd *sfd)
 {
 	stream_opened_locked(&sfd->stream, false);
+	look_who_is_there(to_pty(&sfd->stream));
 }
 
 static void on_open(struct loop_watch *watch, uint32_t events)
 {
 	struct pty *pty = container_of(watch, struct pty, watch);
-	struct stream_fd *sfd = &pty->sfd;
 
-	pthread_mutex_lock(&sfd->stream.lock);
-	if (pty_dev_is_open(&pty->dev) && !sfd->stream.open)
-		stream_fd_resume(sfd);
-	pthread_mutex_unlock(&sfd->stream.lock);
+	pthread_mutex_lock(&pty->sfd.stream.lock);
+	look_who_is_there(pty);
+	pthread_mutex_unlock(&pty->sfd.stream.lock);
 }
 
 static void pty_show(struct stream *stream, struct vdpa_info *info)
@@ -50,16 +56,15 @@ static void pty_set_size(struct stream *stream, uint16_t cols, uint16_t rows)
 	pty_dev_set_size(&to_pty(stream)->dev, cols, rows);
 }
 
-static void stop_watching(void *arg)
+static void pty_stop(struct stream_fd *sfd)
 {
-	loop_watch_del(&((struct pty *)arg)->watch);
+	loop_watch_del(&to_pty(&sfd->stream)->watch);
 }
 
 static void pty_close(struct stream *stream)
 {
 	struct pty *pty = to_pty(stream);
 
-	stream_fd_at_home(&pty->sfd, stop_watching, pty);
 	stream_fd_close(&pty->sfd);
 	/* The stream had the master. */
 	pty->dev.master = -1;
@@ -82,12 +87,14 @@ static void start(void *arg)
 	struct stream_fd *sfd = &pty->sfd;
 
 	pthread_mutex_lock(&sfd->stream.lock);
-	pty->err = loop_watch_add(stream_fd_loop(sfd), &pty->watch, pty->dev.watch, EPOLLIN);
+	/* From now on the master is the stream's. */
+	pty->err = stream_fd_set(sfd, pty->dev.master, pty->dev.master);
 	if (!pty->err)
-		pty->err = stream_fd_set(sfd, pty->dev.master, pty->dev.master);
+		pty->err =
+			loop_watch_add(stream_fd_loop(sfd), &pty->watch, pty->dev.watch, EPOLLIN);
 	/* Somebody may have found the name already. */
-	if (!pty->err && pty_dev_is_open(&pty->dev))
-		stream_fd_resume(sfd);
+	if (!pty->err)
+		look_who_is_there(pty);
 	pthread_mutex_unlock(&sfd->stream.lock);
 }
 
@@ -113,6 +120,7 @@ int stream_pty_open(const struct stream_open *open, struct stream **ret, struct 
 		return -ENOMEM;
 	pty->watch = LOOP_WATCH_INIT(on_open);
 	pty->sfd.hung_up = pty_hung_up;
+	pty->sfd.stop = pty_stop;
 	err = open_dev(pty, open, ack);
 	if (err) {
 		free(pty);

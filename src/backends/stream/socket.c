@@ -2,8 +2,8 @@
 /*
  * The backend `socket`: one client at a time on a Unix socket, or a client of somebody who listens.
  *
- * A client that comes while another is there waits in the kernel; one that has hung up gives way at
- * once, even if the guest has not read all that it sent.
+ * A client that comes while another is there waits in the kernel.  Whoever has hung up gives way to
+ * the next, even if the guest has not read all that he sent.
  */
 #include <errno.h>
 #include <limits.h>
@@ -66,13 +66,19 @@ static void accept_client(struct sock *sock)
 	use(sock, fd);
 }
 
+static uint32_t first_delay_ms(const struct sock *sock)
+{
+	return FIRST_RECONNECT_MS < sock->max_delay_ms ? FIRST_RECONNECT_MS : sock->max_delay_ms;
+}
+
 static int connect_server(struct sock *sock)
 {
 	int fd = vu_socket_connect(sock->path, NULL);
 
 	if (fd < 0)
 		return fd;
-	sock->delay_ms = FIRST_RECONNECT_MS;
+	sock->delay_ms = first_delay_ms(sock);
+	stream_fd_unset(&sock->sfd);
 	return use(sock, fd);
 }
 
@@ -109,18 +115,15 @@ static void sock_hung_up(struct stream_fd *sfd)
 	stream_opened_locked(&sfd->stream, false);
 	if (sock->listener >= 0)
 		accept_client(sock);
+	else
+		connect_later(sock);
 }
 
 /* One that was accepted in its place has not hung up. */
 static void sock_drained(struct stream_fd *sfd)
 {
-	struct sock *sock = to_sock(sfd);
-
-	if (!sfd->hup)
-		return;
-	stream_fd_unset(sfd);
-	if (sock->client)
-		connect_later(sock);
+	if (sfd->hup)
+		stream_fd_unset(sfd);
 }
 
 /* ---- start and stop */
@@ -154,9 +157,9 @@ static void start(void *arg)
 	pthread_mutex_unlock(&sock->sfd.stream.lock);
 }
 
-static void stop(void *arg)
+static void sock_stop(struct stream_fd *sfd)
 {
-	struct sock *sock = arg;
+	struct sock *sock = to_sock(sfd);
 
 	loop_watch_del(&sock->watch);
 	loop_timer_cancel(&sock->timer);
@@ -175,7 +178,6 @@ static void sock_close(struct stream *stream)
 {
 	struct sock *sock = container_of(stream, struct sock, sfd.stream);
 
-	stream_fd_at_home(&sock->sfd, stop, sock);
 	stream_fd_close(&sock->sfd);
 	sock_free(sock);
 }
@@ -235,12 +237,12 @@ int stream_socket_open(const struct stream_open *open, struct stream **ret, stru
 	sock->listener = -1;
 	sock->client = vdpa_attrs_bool(open->attrs, "client", false);
 	sock->max_delay_ms = (uint32_t)vdpa_attrs_u64(open->attrs, "reconnect-ms", RECONNECT_MS);
-	sock->delay_ms =
-		FIRST_RECONNECT_MS < sock->max_delay_ms ? FIRST_RECONNECT_MS : sock->max_delay_ms;
+	sock->delay_ms = first_delay_ms(sock);
 	sock->watch = LOOP_WATCH_INIT(on_client);
 	sock->timer.fn = on_timer;
 	sock->sfd.hung_up = sock_hung_up;
 	sock->sfd.drained = sock_drained;
+	sock->sfd.stop = sock_stop;
 	err = prepare(sock, open, ack);
 	if (!err)
 		err = stream_fd_init(&sock->sfd, &sock_ops, open, ack);

@@ -101,6 +101,26 @@ void stream_set_user(struct stream *stream, struct stream_user *user)
 
 /* ---- what the user hears; the lock is held */
 
+/* Room is what a write may use: a forced one may have gone beyond the bound. */
+static uint32_t room(const struct stream *stream)
+{
+	return stream->out.len < stream->bound ? stream->bound - stream->out.len : 0;
+}
+
+/* While nobody is there to be waited for, the oldest gives way. */
+static bool overwrites(const struct stream *stream)
+{
+	return stream->keep && !stream->open;
+}
+
+static void tell_of_room(struct stream *stream)
+{
+	if (!stream->waits || !stream->user || !(room(stream) || overwrites(stream)))
+		return;
+	stream->waits = false;
+	stream->user->ops->writable(stream->user);
+}
+
 void stream_opened_locked(struct stream *stream, bool open)
 {
 	if (stream->open == open)
@@ -110,26 +130,14 @@ void stream_opened_locked(struct stream *stream, bool open)
 		stream->user->ops->opened(stream->user, open);
 	if (open)
 		stream->ops->push(stream);
+	else
+		tell_of_room(stream);
 }
 
 void stream_readable_locked(struct stream *stream)
 {
 	if (stream->user)
 		stream->user->ops->readable(stream->user);
-}
-
-/* Room is what a write may use: a forced one may have gone beyond the bound. */
-static uint32_t room(const struct stream *stream)
-{
-	return stream->out.len < stream->bound ? stream->bound - stream->out.len : 0;
-}
-
-static void tell_of_room(struct stream *stream)
-{
-	if (!stream->waits || !room(stream) || !stream->user)
-		return;
-	stream->waits = false;
-	stream->user->ops->writable(stream->user);
 }
 
 void stream_sent_locked(struct stream *stream, uint32_t len)
@@ -157,26 +165,17 @@ static void append(struct stream *stream, const struct iovec *iov, uint32_t num,
 	}
 }
 
-static void overwrite(struct stream *stream, uint32_t len)
-{
-	uint32_t over = len > room(stream) ? len - room(stream) : 0;
-
-	bytes_drop(&stream->out, over);
-	stream->lost += over;
-}
-
 /* The latest of len bytes, as many as fit. */
 static void keep_latest(struct stream *stream, const struct iovec *iov, uint32_t num, uint32_t skip,
 			uint32_t len)
 {
-	uint32_t over = len > stream->bound ? len - stream->bound : 0;
+	uint32_t part = len < stream->bound ? len : stream->bound;
+	uint64_t total = (uint64_t)stream->out.len + part;
+	uint32_t over = total > stream->bound ? (uint32_t)(total - stream->bound) : 0;
 
-	stream->lost += over;
-	/* A forced write may have left more than the bound. */
-	if (stream->out.len > stream->bound)
-		overwrite(stream, 0);
-	overwrite(stream, len - over);
-	append(stream, iov, num, skip + over, len - over);
+	bytes_drop(&stream->out, over);
+	stream->lost += over + (len - part);
+	append(stream, iov, num, skip + (len - part), part);
 }
 
 static uint32_t write_locked(struct stream *stream, const struct iovec *iov, uint32_t num,
@@ -184,7 +183,7 @@ static uint32_t write_locked(struct stream *stream, const struct iovec *iov, uin
 {
 	uint32_t done = 0;
 
-	if (!stream->open && stream->keep) {
+	if (overwrites(stream)) {
 		keep_latest(stream, iov, num, skip, len);
 		return len;
 	}
@@ -293,11 +292,7 @@ static void set_keep(struct stream *stream, bool keep)
 {
 	pthread_mutex_lock(&stream->lock);
 	stream->keep = keep;
-	/* Who was held back may go on. */
-	if (keep && !stream->open && stream->waits && stream->user) {
-		stream->waits = false;
-		stream->user->ops->writable(stream->user);
-	}
+	tell_of_room(stream);
 	pthread_mutex_unlock(&stream->lock);
 }
 
@@ -307,7 +302,7 @@ int stream_set_attrs(struct stream *stream, struct vdpa_attrs *attrs, struct vdp
 
 	if (vdpa_attrs_bool(attrs, "reopen", false)) {
 		if (!stream->ops->reopen)
-			return vdpa_extack_set(ack, -EINVAL,
+			return vdpa_extack_set(ack, -EOPNOTSUPP,
 					       "'reopen' is for backend 'file', not for '%s'",
 					       stream->ops->name);
 		err = stream->ops->reopen(stream, ack);

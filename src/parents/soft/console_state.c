@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * What a console keeps over a migration or a crash: what its driver has said of ports, since it
- * does not say so again, and what it was told of them.
+ * does not say so again, and what it has not been told yet.
  */
 #include <errno.h>
 
@@ -13,14 +13,13 @@ enum {
 	TAG_READY = 1,  /* u64: the driver asks about ports */
 	TAG_PORTS,      /* u64, a bit each: the driver has it */
 	TAG_GUEST_OPEN, /* u64, a bit each */
-	TAG_HOST_OPEN,  /* u64, a bit each: what the driver was told, or will be */
 	TAG_TELL,       /* u64 for each port, from here on: what it has not been told yet */
 };
 
 int console_save(struct vdpa_soft *soft, struct vdpa_state_blob *blob, struct vdpa_extack *ack)
 {
 	struct console *con = vdpa_soft_priv(soft);
-	uint64_t ready = 0, ports = 0, guest = 0, host = 0, tell[CONSOLE_PORTS_MAX];
+	uint64_t ready, ports = 0, guest = 0, tell[CONSOLE_PORTS_MAX];
 	int err;
 
 	pthread_mutex_lock(&con->lock);
@@ -28,7 +27,6 @@ int console_save(struct vdpa_soft *soft, struct vdpa_state_blob *blob, struct vd
 	for (uint16_t i = 0; i < con->num_ports; i++) {
 		ports |= (uint64_t)con->ports[i].ready << i;
 		guest |= (uint64_t)con->ports[i].guest_open << i;
-		host |= (uint64_t)con->ports[i].host_open << i;
 		tell[i] = con->ports[i].tell;
 	}
 	pthread_mutex_unlock(&con->lock);
@@ -37,8 +35,6 @@ int console_save(struct vdpa_soft *soft, struct vdpa_state_blob *blob, struct vd
 		err = vdpa_state_put_u64(blob, TAG_PORTS, ports);
 	if (!err)
 		err = vdpa_state_put_u64(blob, TAG_GUEST_OPEN, guest);
-	if (!err)
-		err = vdpa_state_put_u64(blob, TAG_HOST_OPEN, host);
 	for (uint16_t i = 0; i < con->num_ports && !err; i++)
 		err = vdpa_state_put_u64(blob, TAG_TELL + i, tell[i]);
 	return err;
@@ -76,7 +72,7 @@ int console_load(struct vdpa_soft *soft, const struct vdpa_state_blob *blob,
 {
 	struct console *con = vdpa_soft_priv(soft);
 	uint64_t ports = find(blob, TAG_PORTS), guest = find(blob, TAG_GUEST_OPEN);
-	uint64_t host = find(blob, TAG_HOST_OPEN), known = BIT_ULL(con->num_ports) - 1;
+	uint64_t known = BIT_ULL(con->num_ports) - 1;
 
 	if ((ports | guest) & ~known)
 		return vdpa_extack_set(ack, -EINVAL,
@@ -91,10 +87,8 @@ int console_load(struct vdpa_soft *soft, const struct vdpa_state_blob *blob,
 		port->guest_open = guest >> i & 1;
 		port->tell = con->ready ? find(blob, TAG_TELL + i) & TELL_ALL : 0;
 		/* Somebody else may be at the other end here, and the terminal another. */
-		if (port->ready && port->host_open != (host >> i & 1))
-			console_tell(port, CONSOLE_TELL_OPEN);
-		if (port->ready && !i)
-			console_tell(port, CONSOLE_TELL_SIZE);
+		if (port->ready)
+			console_tell(port, CONSOLE_TELL_OPEN | (i ? 0 : CONSOLE_TELL_SIZE));
 		console_wake(port->rx);
 	}
 	pthread_mutex_unlock(&con->lock);
