@@ -30,6 +30,7 @@ struct daemon {
 	struct loop *loop;
 	struct loop_watch bus_watch;
 	struct loop_watch signals; /* owns its descriptor */
+	bool on_terminal;          /* it had a controlling one when it began */
 	struct vdpa_bus *bus;
 	struct control *control;
 	STAILQ_HEAD(, plugin) plugins;
@@ -79,6 +80,11 @@ int startup_line(struct daemon *daemon, const char *text, const json_t *fds,
 
 /* Begin to detach everything.  Again: by force. */
 void stop_begin(struct daemon *daemon);
+
+/* ---- reopen.c */
+
+/* Have all devices open the files anew that they write to.  Failures are logged. */
+void reopen_files(struct daemon *daemon);
 
 /* ---- plugin.c */
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -26,6 +27,21 @@ static void bus_ready(struct loop_watch *watch, uint32_t events)
 	vdpa_bus_dispatch(daemon->bus, 0);
 }
 
+static bool has_terminal(void)
+{
+	int fd = open("/dev/tty", O_RDONLY | O_NOCTTY | O_CLOEXEC);
+
+	if (fd >= 0)
+		close(fd);
+	return fd >= 0;
+}
+
+/* A signal that has its name from a terminal that is gone; it has another meaning for daemons. */
+static bool is_rotation(const struct daemon *daemon, const struct signalfd_siginfo *info)
+{
+	return info->ssi_signo == SIGHUP && (!daemon->on_terminal || has_terminal());
+}
+
 static void signal_ready(struct loop_watch *watch, uint32_t events)
 {
 	struct daemon *daemon = container_of(watch, struct daemon, signals);
@@ -33,6 +49,12 @@ static void signal_ready(struct loop_watch *watch, uint32_t events)
 
 	if (read(watch->fd, &info, sizeof(info)) != sizeof(info))
 		return;
+	if (is_rotation(daemon, &info)) {
+		log_line(&daemon->log, VDPA_LOG_INFO, NULL, "opening files again");
+		if (!daemon->stopping)
+			reopen_files(daemon);
+		return;
+	}
 	restart_cancel(daemon, "a signal came");
 	log_line(&daemon->log, VDPA_LOG_INFO, NULL, "%s: detaching everything%s",
 		 strsignal((int)info.ssi_signo), daemon->stopping ? ", by force" : "");
@@ -81,6 +103,7 @@ static int watch_signals(struct daemon *daemon)
 	err = vdpa_sigbus_install();
 	if (err)
 		return err;
+	daemon->on_terminal = has_terminal();
 	sigemptyset(&set);
 	sigaddset(&set, SIGTERM);
 	sigaddset(&set, SIGINT);

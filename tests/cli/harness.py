@@ -69,7 +69,7 @@ class Result:
 class Daemon:
     """A uvdpad in the background; ready() has been waited for."""
 
-    def __init__(self, scratch, args, user=None, env=None, wait=True):
+    def __init__(self, scratch, args, user=None, env=None, wait=True, terminal=None):
         self.scratch, self.run_dir, self.user = scratch, scratch.run_dir, user
         self.log_path = scratch.path(f"uvdpad-{len(scratch.daemons)}.log")
         self.env = {**os.environ, "UVDPA_RUN_DIR": self.run_dir, **(env or {})}
@@ -79,10 +79,12 @@ class Daemon:
         self.notify.bind(notify)
         os.chmod(notify, 0o777)
         self.env["NOTIFY_SOCKET"] = notify
+        session = ["setsid", "--ctty"] if terminal is not None else []
         with open(self.log_path, "wb") as log:
             # The daemon dies with the test even where that is killed.
             self.popen = subprocess.Popen(
-                [*as_user(user), "setpriv", "--pdeathsig", "KILL", UVDPAD, "--load", VOID, *args], stdin=subprocess.DEVNULL,
+                [*session, *as_user(user), "setpriv", "--pdeathsig", "KILL", UVDPAD, "--load", VOID, *args],
+                stdin=subprocess.DEVNULL if terminal is None else terminal,
                 stdout=log, stderr=log, env=self.env, cwd=scratch.dir)
         self.pidfd = os.pidfd_open(self.popen.pid)
         scratch.daemons.append(self)

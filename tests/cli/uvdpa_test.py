@@ -15,7 +15,7 @@ import sys
 import threading
 
 from harness import (BUILD, Failed, HUB, Scratch, Skip, TIMEOUT, UVDPA, UVDPAD, VOID, check, contains, equal,
-                     main, mounts_under, NetDriver)
+                     main, mounts_under, NetDriver, open_files)
 
 ADD = ("dev", "add", "name", "v0", "mgmtdev", "void")
 
@@ -476,6 +476,41 @@ def stopping(scratch):
         else:
             equal(d.kill(how), 0, d.log())
         equal((os.path.exists(scratch.run_dir), mounts_under(scratch.dir)), (False, []))
+
+
+def rotation(scratch):
+    """SIGHUP: consoles go on in new files, and one whose file cannot be made says so."""
+    d = scratch.daemon()
+    for name in ("a", "b"):
+        d.cli("dev", "add", "name", name, "mgmtdev", "console", "file", scratch.path(f"{name}.log"))
+    d.cli("dev", "add", "name", "c", "mgmtdev", "console", "backend", "pty")
+    d.cli(*ADD)
+    for name in ("a.log", "b.log"):
+        os.rename(scratch.path(name), scratch.path(name + ".1"))
+    os.mkdir(scratch.path("b.log"))
+    d.popen.send_signal(signal.SIGHUP)
+    scratch.wait_open(d.popen, scratch.path("a.log"))
+    contains(open_files(d.popen.pid), scratch.path("b.log.1"))
+    contains(d.refused("dev", "set", "c", "reopen", "on"), "'reopen' is for backend 'file'")
+    d.stop()
+    contains(d.log(), f"cannot open '{scratch.path('b.log')}': Is a directory")
+    equal(d.log().count("cannot"), 1, d.log())
+
+
+def hang_up(scratch):
+    """A daemon on a terminal ends with it; while that is there SIGHUP means rotation here, too."""
+    ours, its = os.openpty()
+    d = scratch.daemon(terminal=its)
+    os.close(its)
+    log = scratch.path("a.log")
+    d.cli("dev", "add", "name", "a", "mgmtdev", "console", "file", log)
+    os.unlink(log)
+    d.popen.send_signal(signal.SIGHUP)
+    scratch.wait_open(d.popen, log)
+    d.cli("dev", "show")
+    os.close(ours)
+    equal(d.wait(), 0, d.log())
+    equal(os.path.exists(scratch.run_dir), False)
 
 
 def restart(scratch):
@@ -1015,5 +1050,5 @@ if __name__ == "__main__":
     resource.setrlimit(resource.RLIMIT_NOFILE, (4096, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
     main({case.__name__: case for case in (
         columns, devices, errors, journal, records, mounts, mounts_unprivileged, help_texts, no_daemon, workers, batch, files, terminal, monitor, top, save,
-        startup, startup_interrupted, stopping, restart, restart_record, restart_fails, one_daemon, crash, crash_commands, unprivileged,
+        startup, startup_interrupted, stopping, rotation, hang_up, restart, restart_record, restart_fails, one_daemon, crash, crash_commands, unprivileged,
         other_users, deadlines, spinner, slow_clients, many_clients, mgmtdevs, mgmtdevs_late, completion, idle)})
