@@ -33,7 +33,7 @@ static struct console *device(void)
 	static struct console *con;
 	struct vdpa_result res = {0};
 	struct vdpa_attrs *attrs;
-	struct vdpa_bus *bus;
+	struct vdpa_bus *bus = NULL;
 
 	if (con)
 		return con;

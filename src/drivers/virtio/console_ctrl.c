@@ -25,6 +25,19 @@ static void send(struct tty *tty, uint32_t id, uint16_t event, uint16_t value)
 	virtio_queue_publish(q->vq);
 }
 
+/* Of a port that is there (again) the device knows nothing. */
+static void on_add(struct tty *tty, uint32_t id)
+{
+	bool first = !id;
+
+	/* The others are of no use here. */
+	send(tty, id, VIRTIO_CONSOLE_PORT_READY, first);
+	if (first) {
+		tty->added = true;
+		tty->told_open = false;
+	}
+}
+
 static void on_open(struct tty *tty, bool open)
 {
 	/* A terminal whose other end has gone is no good to who has it open. */
@@ -53,15 +66,11 @@ static void handle(struct tty *tty, const uint8_t *buf, uint32_t len)
 		return;
 	memcpy(&msg, buf, sizeof(msg));
 	id = le32toh(msg.id);
-	if (le16toh(msg.event) == VIRTIO_CONSOLE_PORT_ADD) {
-		/* 0: we have no use for it. */
-		send(tty, id, VIRTIO_CONSOLE_PORT_READY, !id);
-		tty->added |= !id;
-		tty->told_open &= !!id;
-	}
-	if (id)
+	if (le16toh(msg.event) == VIRTIO_CONSOLE_PORT_ADD)
+		on_add(tty, id);
+	else if (id)
 		return;
-	if (le16toh(msg.event) == VIRTIO_CONSOLE_PORT_OPEN)
+	else if (le16toh(msg.event) == VIRTIO_CONSOLE_PORT_OPEN)
 		on_open(tty, le16toh(msg.value) == 1);
 	else if (le16toh(msg.event) == VIRTIO_CONSOLE_RESIZE)
 		on_size(tty, buf + sizeof(msg), len - (uint32_t)sizeof(msg));

@@ -222,8 +222,7 @@ static void wait_for_work(struct tty *tty)
 			vdpa_drvq_disable_call(tty->queues[i].vq->ring);
 }
 
-/* Returns true when there may be more. */
-static bool serve(struct tty *tty)
+bool tty_serve(struct tty *tty)
 {
 	bool more;
 
@@ -244,7 +243,7 @@ static void *tty_thread(void *arg)
 			wait_for_work(tty);
 			continue;
 		}
-		if (serve(tty))
+		if (tty_serve(tty))
 			continue;
 		if (is_set(&tty->drain) && all_taken(tty))
 			eventfd_write(tty->idle, 1);
@@ -264,7 +263,7 @@ size_t tty_buffer_bytes(const struct tty *tty)
 	return bytes;
 }
 
-static void lay_out_buffers(struct tty *tty)
+void tty_lay_out(struct tty *tty)
 {
 	uint8_t *buf = tty->dev->buffers;
 
@@ -305,7 +304,7 @@ int tty_start(struct tty *tty)
 
 	if (err)
 		return err;
-	lay_out_buffers(tty);
+	tty_lay_out(tty);
 	tty_ctrl_begin(tty);
 	err = thread_start(&tty->thread, "tty", tty_thread, tty);
 	tty->started = !err;

@@ -76,8 +76,13 @@ int tty_start(struct tty *tty);
 void tty_stop(struct tty *tty);
 /* Until the device has taken all that was typed: false after a while.  Lane. */
 bool tty_drain(struct tty *tty);
+/* Each queue has its buffers; input is offered.  For who brings his own thread: see tty_start(). */
+void tty_lay_out(struct tty *tty);
 
 /* ---- the thread's */
+
+/* One round of it.  Returns true when there may be more. */
+bool tty_serve(struct tty *tty);
 
 /* Give a buffer of input back to the device. */
 void tty_offer(struct tty *tty, struct tty_queue *q, uint8_t *buf);
