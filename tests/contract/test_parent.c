@@ -24,11 +24,12 @@ struct parent {
 	const struct vdpa_soft_class *const *classes; /* NULL: those of the library */
 	const char *mgmtdev;
 	const char *attrs[9];
-	/* Fill a request in; say how long its parts are. */
-	void (*fill)(struct rig_req *req, uint32_t *out_len, uint32_t *in_len);
+	/* Fill a request for queue idx in; say how long its parts are. */
+	void (*fill)(uint16_t idx, struct rig_req *req, uint32_t *out_len, uint32_t *in_len);
 	/* The answer is right. */
-	void (*check)(const struct rig_req *req);
-	bool in_fd; /* "FILE" in attrs stands for a file of 1 MiB */
+	void (*check)(uint16_t idx, const struct rig_req *req);
+	bool in_fd;    /* "FILE" in attrs stands for a file of 1 MiB */
+	bool on_stdio; /* zeros come from the standard input for ever */
 };
 
 /* ---- the least that is a device */
@@ -53,7 +54,7 @@ static const struct vdpa_soft_class echo_class = {
 };
 static const struct vdpa_soft_class *const echo_classes[] = {&echo_class, NULL};
 
-static void echo_fill(struct rig_req *req, uint32_t *out_len, uint32_t *in_len)
+static void echo_fill(uint16_t idx, struct rig_req *req, uint32_t *out_len, uint32_t *in_len)
 {
 	req->out[0] = (uint8_t)(req->out_iova / RIG_SLOT);
 	req->in[0] = 0;
@@ -61,7 +62,7 @@ static void echo_fill(struct rig_req *req, uint32_t *out_len, uint32_t *in_len)
 	*in_len = 1;
 }
 
-static void echo_check(const struct rig_req *req)
+static void echo_check(uint16_t idx, const struct rig_req *req)
 {
 	assert_int_equal(req->len, 1);
 	assert_int_equal(req->in[0], (uint8_t)(req->out[0] + 1));
@@ -69,7 +70,7 @@ static void echo_check(const struct rig_req *req)
 
 /* ---- disks: a read of the first sector */
 
-static void blk_fill(struct rig_req *req, uint32_t *out_len, uint32_t *in_len)
+static void blk_fill(uint16_t idx, struct rig_req *req, uint32_t *out_len, uint32_t *in_len)
 {
 	const struct virtio_blk_outhdr hdr = {.type = htole32(VIRTIO_BLK_T_IN)};
 
@@ -79,10 +80,35 @@ static void blk_fill(struct rig_req *req, uint32_t *out_len, uint32_t *in_len)
 	*in_len = 513;
 }
 
-static void blk_check(const struct rig_req *req)
+static void blk_check(uint16_t idx, const struct rig_req *req)
 {
 	assert_int_equal(req->len, 513);
 	assert_int_equal(req->in[512], VIRTIO_BLK_S_OK);
+}
+
+/* ---- consoles: zeros come in, text goes out */
+
+#define CONSOLE_IN 48
+
+static void console_fill(uint16_t idx, struct rig_req *req, uint32_t *out_len, uint32_t *in_len)
+{
+	bool receives = idx % 2 == 0;
+
+	memcpy(req->out, "text", 4);
+	memset(req->in, 0xff, CONSOLE_IN);
+	*out_len = receives ? 0 : 4;
+	*in_len = receives ? CONSOLE_IN : 0;
+}
+
+static void console_check(uint16_t idx, const struct rig_req *req)
+{
+	static const uint8_t zeros[CONSOLE_IN];
+
+	if (idx % 2)
+		assert_int_equal(req->len, 0);
+	else
+		assert_in_range(req->len, 1, CONSOLE_IN);
+	assert_memory_equal(req->in, zeros, req->len);
 }
 
 static const struct parent parents[] = {
@@ -106,9 +132,44 @@ static const struct parent parents[] = {
 	 blk_fill,
 	 blk_check},
 	{"blk-file", NULL, "blk", {"file", "FILE", "queues", "3"}, blk_fill, blk_check, true},
+	{"console",
+	 NULL,
+	 "console",
+	 {"backend", "stdio"},
+	 console_fill,
+	 console_check,
+	 .on_stdio = true},
 };
 
 static const struct parent *parent;
+
+/* fd is another file from now on.  Returns what it was. */
+static int replace(int fd, const char *path)
+{
+	int was = dup(fd), now = open(path, O_RDWR | O_CLOEXEC);
+
+	assert_true(was >= 0 && now >= 0 && dup2(now, fd) == fd);
+	close(now);
+	return was;
+}
+
+static void put_back(int fd, int was)
+{
+	assert_int_equal(dup2(was, fd), fd);
+	close(was);
+}
+
+static void add_on_stdio(struct rig *rig)
+{
+	int in, out;
+
+	fflush(stdout);
+	in = replace(STDIN_FILENO, "/dev/zero");
+	out = replace(STDOUT_FILENO, "/dev/null");
+	rig_add(rig, parent->mgmtdev, parent->attrs);
+	put_back(STDIN_FILENO, in);
+	put_back(STDOUT_FILENO, out);
+}
 
 static void open_rig(struct rig *rig)
 {
@@ -124,7 +185,10 @@ static void open_rig(struct rig *rig)
 			attrs[i] = attrs[i] && !strcmp(attrs[i], "FILE") ? path : attrs[i];
 	}
 	rig_open_bus(rig, parent->classes);
-	rig_add(rig, parent->mgmtdev, attrs);
+	if (parent->on_stdio)
+		add_on_stdio(rig);
+	else
+		rig_add(rig, parent->mgmtdev, attrs);
 	if (fd >= 0) {
 		unlink(path);
 		close(fd);
@@ -136,7 +200,7 @@ static struct rig_req *offer(struct rig *rig, uint16_t idx)
 	struct rig_req *req = rig_req(rig);
 	uint32_t out_len, in_len;
 
-	parent->fill(req, &out_len, &in_len);
+	parent->fill(idx, req, &out_len, &in_len);
 	rig_offer(rig, idx, req, out_len, in_len);
 	return req;
 }
@@ -144,7 +208,7 @@ static struct rig_req *offer(struct rig *rig, uint16_t idx)
 static void finish(struct rig *rig, uint16_t idx, struct rig_req *req)
 {
 	rig_wait(rig, idx, req);
-	parent->check(req);
+	parent->check(idx, req);
 	rig_put(req);
 }
 
