@@ -675,7 +675,8 @@ static void test_parent_counts(void **state)
 		assert_int_equal(stats.requests, 10);
 		assert_true(stats.bytes_in >= 10);
 		assert_int_equal(stats.errors, 0);
-		assert_true(stats.kicks >= 1);
+		/* What is served before it asks for kicks may do without. */
+		assert_true(stats.kicks >= 1 || parent->on_stdio);
 		assert_true(stats.calls >= 1);
 		/* They outlive a reset. */
 		rig_reset(&rig);

@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Consoles of guests: a terminal here, /dev/hvc0 there, and named ports."""
+"""Consoles of guests and of this host: a terminal here, /dev/hvc0 there, and named ports."""
 import hashlib
 import os
 import random
 import socket
 import tty
 
-from lab import Console, main, say, uml, until
+from lab import Console, Skip, main, need, say, uml, until
 from uvdpa import Uvdpa
 
 SIZE = 300000
@@ -142,4 +142,95 @@ def rebind(lab):
     uvdpa.stop()
 
 
-main(one_port, ports, rebind)
+# What agetty starts in the place of login(1).
+LOGIN = """#!/bin/bash
+echo "user $1 on $(readlink /proc/self/fd/0 | cut -d/ -f1-3), $(stty size)"
+read -r line
+echo "said $line"
+"""
+
+AGETTY = "/sbin/agetty"
+SOCAT = "/usr/bin/socat"
+SCREEN = "/usr/bin/screen"
+
+
+class Socat:
+    """The other end of a console, as somebody in front of it."""
+
+    def __init__(self, lab, address):
+        need(SOCAT, "socat")
+        stdin, self.keyboard = os.pipe()
+        self.process = lab.start("socat", [SOCAT, "STDIO", address], stdin=stdin)
+        os.close(stdin)
+        self.seen = 0
+
+    def expect(self, text):
+        """Waits until this has come, behind what was expected before."""
+        def there():
+            at = self.process.output().find(text, self.seen)
+            if at < 0:
+                return False
+            self.seen = at + len(text)
+            return True
+        until(f"'{text}'", there)
+
+    def type(self, text):
+        os.write(self.keyboard, text.encode())
+
+
+def host_console(lab):
+    """A console as a terminal of this host, and somebody at its other end."""
+    uvdpa = start(lab, "backend socket cols 100 rows 40", driver="virtio")
+    return uvdpa, Socat(lab, "UNIX-CONNECT:" + uvdpa.path("con0", "console.sock")), uvdpa.path("con0", "tty")
+
+
+def login(lab):
+    """agetty on the terminal: a login from the other end, and another after a hang-up."""
+    need(AGETTY, "util-linux")
+    if os.geteuid() != 0:
+        raise Skip("agetty is for root")
+    program = lab.path("login")
+    with open(program, "w", encoding="utf-8") as f:
+        f.write(LOGIN)
+    os.chmod(program, 0o755)
+    uvdpa, far, terminal = host_console(lab)
+    for number in range(2):
+        # It looks in /dev.
+        getty = lab.start("agetty", [AGETTY, "--noclear", "--noissue", "--login-program", program,
+                                     "--local-line", os.path.relpath(terminal, "/dev"), "115200", "vt100"])
+        far.expect("login: ")
+        far.type("alice\r")
+        far.expect("on /dev/pts, 40 100")
+        far.type("hello\r")
+        far.expect("said hello")
+        getty.wait()
+        say(f"login {number + 1}")
+    uvdpa.stop()
+
+
+def screen(lab):
+    """screen on the terminal: it shows what comes, and what is typed there goes."""
+    need(SCREEN, "screen")
+    uvdpa, far, terminal = host_console(lab)
+    sockets, picture = lab.path("screens"), lab.path("picture")
+    os.mkdir(sockets, 0o700)
+    how = {"env": {"SCREENDIR": sockets, "TERM": "vt100"}}
+    lab.start("screen", [SCREEN, "-D", "-m", "-S", "con0", terminal, "115200"], **how)
+
+    def tell(*words):
+        return lab.start("words", [SCREEN, "-S", "con0", "-p", "0", "-X", *words], **how).wait() == 0
+
+    def shown():
+        tell("hardcopy", picture)
+        with open(picture, encoding="utf-8") as f:
+            return "from the device" in f.read()
+    until("screen is there", lambda: tell("hardcopy", picture) and os.path.exists(picture))
+    far.type("from the device\r\n")
+    until("screen shows it", shown)
+    assert tell("stuff", "from screen")
+    far.expect("from screen")
+    tell("quit")
+    uvdpa.stop()
+
+
+main(one_port, ports, rebind, login, screen)
