@@ -55,6 +55,10 @@ void vdpa_attrs_free(struct vdpa_attrs *attrs);
  *  @return 0, -EEXIST when the key is there, -E2BIG beyond 256 of them, -ENOMEM */
 int vdpa_attrs_add(struct vdpa_attrs *attrs, const char *key, const char *value, int *fd,
 		   struct vdpa_extack *ack);
+/** Whoever gave these has less rights than this process: it opens no files for him by name, and
+ * uses the descriptors that came along. */
+void vdpa_attrs_forbid_names(struct vdpa_attrs *attrs);
+bool vdpa_attrs_names_forbidden(const struct vdpa_attrs *attrs);
 size_t vdpa_attrs_num(const struct vdpa_attrs *attrs);
 const char *vdpa_attrs_key(const struct vdpa_attrs *attrs, size_t i);
 const char *vdpa_attrs_value(const struct vdpa_attrs *attrs, size_t i);

@@ -25,6 +25,7 @@ struct attr {
 struct vdpa_attrs {
 	struct attr *list;
 	size_t num, cap;
+	bool names_forbidden;
 };
 
 /* ---- the list */
@@ -95,6 +96,16 @@ VDPA_API int vdpa_attrs_add(struct vdpa_attrs *attrs, const char *key, const cha
 		attr.fd = fd_take(fd);
 	attrs->list[attrs->num++] = attr;
 	return 0;
+}
+
+VDPA_API void vdpa_attrs_forbid_names(struct vdpa_attrs *attrs)
+{
+	attrs->names_forbidden = true;
+}
+
+VDPA_API bool vdpa_attrs_names_forbidden(const struct vdpa_attrs *attrs)
+{
+	return attrs && attrs->names_forbidden;
 }
 
 VDPA_API size_t vdpa_attrs_num(const struct vdpa_attrs *attrs)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* dev set: live attributes of the parent, the driver and the bus. */
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -178,25 +179,60 @@ static int set_run(struct verb *v)
 	return err;
 }
 
-void attrs_remember(struct vdpa_attrs **attrs, const struct vdpa_attrs *now,
-		    const struct vdpa_attr_desc *table, const struct vdpa_attr_desc *more)
+static bool is_name(const struct vdpa_attr_desc *desc)
 {
-	struct vdpa_attrs *merged = vdpa_attrs_alloc();
+	return desc->type == VDPA_ATTR_PATH || desc->type == VDPA_ATTR_LISTENER;
+}
+
+static int remember_new(struct vdpa_attrs *merged, const struct vdpa_attrs *now,
+			const struct vdpa_attr_desc *table, const struct vdpa_attr_desc *more)
+{
 	const struct vdpa_attr_desc *desc;
-	int err = merged && *attrs ? 0 : -ENOMEM;
+	int err = 0;
 
 	for (size_t i = 0; i < vdpa_attrs_num(now) && !err; i++) {
 		desc = find_key(table, vdpa_attrs_key(now, i));
 		if (!desc)
 			desc = find_key(more, vdpa_attrs_key(now, i));
-		if (desc && !(desc->flags & VDPA_ATTR_NOADD))
-			err = vdpa_attrs_add(merged, vdpa_attrs_key(now, i),
-					     vdpa_attrs_value(now, i), NULL, NULL);
+		if (!desc || desc->flags & VDPA_ATTR_NOADD)
+			continue;
+		if (is_name(desc) && vdpa_attrs_names_forbidden(now))
+			vdpa_attrs_forbid_names(merged);
+		err = vdpa_attrs_add(merged, vdpa_attrs_key(now, i), vdpa_attrs_value(now, i), NULL,
+				     NULL);
 	}
-	for (size_t i = 0; !err && i < vdpa_attrs_num(*attrs); i++)
-		if (!vdpa_attrs_has(merged, vdpa_attrs_key(*attrs, i)))
-			err = vdpa_attrs_add(merged, vdpa_attrs_key(*attrs, i),
-					     vdpa_attrs_value(*attrs, i), NULL, NULL);
+	return err;
+}
+
+/* What has not been set anew.  Of a client whose names do not count the descriptors are kept. */
+static int remember_old(struct vdpa_attrs *merged, const struct vdpa_attrs *old)
+{
+	bool forbidden = vdpa_attrs_names_forbidden(old);
+	int err = 0;
+
+	for (size_t i = 0; !err && i < vdpa_attrs_num(old); i++) {
+		int kept = forbidden ? vdpa_attrs_kept_fd(old, i) : -1;
+		int fd vdpa_cleanup(fd_closep) = kept < 0 ? -1 : fcntl(kept, F_DUPFD_CLOEXEC, 0);
+
+		if (!vdpa_attrs_has(merged, vdpa_attrs_key(old, i)))
+			err = vdpa_attrs_add(merged, vdpa_attrs_key(old, i),
+					     vdpa_attrs_value(old, i), &fd, NULL);
+	}
+	if (forbidden)
+		vdpa_attrs_forbid_names(merged);
+	return err ? err : vdpa_attrs_keep_fds(merged, NULL);
+}
+
+void attrs_remember(struct vdpa_attrs **attrs, const struct vdpa_attrs *now,
+		    const struct vdpa_attr_desc *table, const struct vdpa_attr_desc *more)
+{
+	struct vdpa_attrs *merged = vdpa_attrs_alloc();
+	int err = merged && *attrs ? 0 : -ENOMEM;
+
+	if (!err)
+		err = remember_new(merged, now, table, more);
+	if (!err)
+		err = remember_old(merged, *attrs);
 	if (err) {
 		vdpa_attrs_free(merged);
 		return;

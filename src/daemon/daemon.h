@@ -59,10 +59,11 @@ bool methods_known(const char *method);
 
 /*
  * The commands that make the present state again: an array of strings, NULL: out of memory.
- * fds: where to put the descriptors that came with them (borrowed: the attributes' own), an array
- * of objects by the attribute's name, one for each command; NULL: not wanted.
+ * given: where to put an array of how each of them came, NULL: not wanted.  There "fds" has
+ * descriptors by the attribute's name (borrowed: the attributes' own), and "trusted" is false when
+ * the client could not have had files opened by name.
  */
-json_t *save_commands(struct daemon *daemon, json_t **fds);
+json_t *save_commands(struct daemon *daemon, json_t **given);
 
 /* ---- startup.c */
 
@@ -72,8 +73,8 @@ json_t *save_commands(struct daemon *daemon, json_t **fds);
  * it waits.
  */
 unsigned int startup_run(struct daemon *daemon, const char *path, bool carry_on);
-/* Run one command in the same way; fds: descriptors by the attribute's name, consumed, or NULL. */
-int startup_line(struct daemon *daemon, const char *text, const json_t *fds,
+/* Run one command in the same way; from: as save_commands() has it, the descriptors consumed. */
+int startup_line(struct daemon *daemon, const char *text, const json_t *from,
 		 struct vdpa_extack *ack);
 
 /* ---- stop.c */

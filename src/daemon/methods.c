@@ -105,6 +105,8 @@ static int take_attrs(struct op *op, struct vdpa_attrs **ret, struct vdpa_extack
 
 	if (!attrs)
 		return -ENOMEM;
+	if (!op->call->trusted)
+		vdpa_attrs_forbid_names(attrs);
 	json_object_foreach(json_object_get(op->params, "attrs"), key, value)
 	{
 		err = add_attr(op, attrs, key, value, ack);

@@ -19,7 +19,7 @@
 struct restart {
 	struct call *call; /* of the process that ends */
 	json_t *commands;  /* as save_commands() has them */
-	json_t *fds;
+	json_t *given;     /* the same */
 
 	json_t *state; /* of the next one */
 	int client;    /* -1: it has left */
@@ -35,15 +35,15 @@ static struct restart *restart_alloc(void)
 }
 
 /* Does something with each descriptor that came with a command. */
-static void each_fd(const json_t *fds, void (*fn)(json_t *fd))
+static void each_fd(const json_t *given, void (*fn)(json_t *fd))
 {
 	const char *key;
 	json_t *of_one, *fd;
 	size_t i;
 
-	json_array_foreach(fds, i, of_one)
+	json_array_foreach(given, i, of_one)
 	{
-		json_object_foreach(of_one, key, fd)
+		json_object_foreach(json_object_get(of_one, "fds"), key, fd)
 		{
 			fn(fd);
 		}
@@ -65,9 +65,9 @@ static void duplicate_one(json_t *number)
 
 static void restart_free(struct restart *restart)
 {
-	each_fd(restart->fds, close_one);
+	each_fd(restart->given, close_one);
 	json_decref(restart->commands);
-	json_decref(restart->fds);
+	json_decref(restart->given);
 	json_decref(restart->state);
 	fd_closep(&restart->client);
 	free(restart);
@@ -101,12 +101,12 @@ int restart_begin(struct daemon *daemon, struct call *call, struct vdpa_extack *
 	restart = restart_alloc();
 	if (!restart)
 		return -ENOMEM;
-	restart->commands = save_commands(daemon, &restart->fds);
+	restart->commands = save_commands(daemon, &restart->given);
 	if (!restart->commands) {
 		restart_free(restart);
 		return -ENOMEM;
 	}
-	each_fd(restart->fds, duplicate_one);
+	each_fd(restart->given, duplicate_one);
 	restart->call = call;
 	daemon->restart = restart;
 	log_line(&daemon->log, VDPA_LOG_INFO, NULL, "restarting: detaching everything");
@@ -152,8 +152,8 @@ static int write_state(struct daemon *daemon)
 	restart->client = restart->call->ops->hand_over(restart->call, &id);
 	state = json_pack("{s:s,s:b,s:i,s:i,s:o*,s:O,s:O}", "run_dir", daemon->rundir.path, "made",
 			  daemon->rundir.made, "lock", daemon->rundir.lock, "client",
-			  restart->client, "id", id, "commands", restart->commands, "fds",
-			  restart->fds);
+			  restart->client, "id", id, "commands", restart->commands, "given",
+			  restart->given);
 	err = fd < 0 || !state ? -ENOMEM : json_dumpfd(state, fd, JSON_COMPACT);
 	json_decref(state);
 	if (err)
@@ -172,7 +172,7 @@ void restart_exec(struct daemon *daemon)
 	}
 	/* The next one says what a dead one has left; this one has not died. */
 	rundir_clean(&daemon->rundir, false);
-	each_fd(daemon->restart->fds, keep_one);
+	each_fd(daemon->restart->given, keep_one);
 	keep_open(daemon->restart->client);
 	keep_open(daemon->rundir.lock);
 	snprintf(number, sizeof(number), "%d", fd);
@@ -219,9 +219,9 @@ struct restart *restart_adopt(void)
 		return NULL;
 	restart->state = json_loadfd(fd, 0, NULL);
 	restart->commands = json_incref(json_object_get(restart->state, "commands"));
-	restart->fds = json_incref(json_object_get(restart->state, "fds"));
+	restart->given = json_incref(json_object_get(restart->state, "given"));
 	restart->client = state_int(restart, "client");
-	each_fd(restart->fds, close_one_on_exec);
+	each_fd(restart->given, close_one_on_exec);
 	close_on_exec(restart->client);
 	close_on_exec(state_int(restart, "lock"));
 	return restart;
@@ -245,7 +245,7 @@ int restart_run(struct restart *restart, struct daemon *daemon, struct vdpa_exta
 	for (size_t i = 0; i < num; i++) {
 		const char *text = json_string_value(json_array_get(restart->commands, i));
 		struct vdpa_extack why = {0};
-		int one = startup_line(daemon, text, json_array_get(restart->fds, i), &why);
+		int one = startup_line(daemon, text, json_array_get(restart->given, i), &why);
 
 		/* A signal has come: what fails now does so because of that. */
 		if (!one || daemon->stopping)
@@ -258,8 +258,8 @@ int restart_run(struct restart *restart, struct daemon *daemon, struct vdpa_exta
 		}
 	}
 	/* All have been taken over. */
-	json_decref(restart->fds);
-	restart->fds = NULL;
+	json_decref(restart->given);
+	restart->given = NULL;
 	if (daemon->stopping)
 		return vdpa_extack_set(ack, -ECANCELED, "not restarted: a signal came");
 	return err ? vdpa_extack_set(ack, err, "restarted, but %zu of %zu commands failed: %s",

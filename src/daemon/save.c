@@ -11,7 +11,7 @@
 struct save {
 	struct daemon *daemon;
 	json_t *lines;
-	json_t *fds;
+	json_t *given;
 	bool failed;
 };
 
@@ -20,7 +20,8 @@ struct text {
 	char *text;
 	size_t len;
 	FILE *file;
-	json_t *fds; /* that go with it */
+	json_t *fds;   /* that go with it */
+	bool stranger; /* gave them */
 };
 
 static void text_begin(struct text *text, const char *words)
@@ -46,6 +47,7 @@ static void text_attrs(struct text *text, const struct vdpa_attrs *attrs)
 {
 	int fd;
 
+	text->stranger |= vdpa_attrs_names_forbidden(attrs);
 	for (size_t i = 0; i < vdpa_attrs_num(attrs); i++) {
 		text_word(text, vdpa_attrs_key(attrs, i));
 		text_word(text, vdpa_attrs_value(attrs, i));
@@ -60,7 +62,8 @@ static void text_end(struct text *text, struct save *save)
 	bool good = text->file && !fclose(text->file);
 
 	if (!good || json_array_append_new(save->lines, json_text(text->text)) ||
-	    json_array_append_new(save->fds, text->fds))
+	    json_array_append_new(save->given, json_pack("{s:o,s:b}", "fds", text->fds, "trusted",
+							 !text->stranger)))
 		save->failed = true;
 	free(text->text);
 }
@@ -189,23 +192,23 @@ static int save_defaults(const struct vdpa_driver *driver, void *arg)
 	return save->failed;
 }
 
-json_t *save_commands(struct daemon *daemon, json_t **fds)
+json_t *save_commands(struct daemon *daemon, json_t **given)
 {
-	struct save save = {.daemon = daemon, .lines = json_array(), .fds = json_array()};
+	struct save save = {.daemon = daemon, .lines = json_array(), .given = json_array()};
 
 	vdpa_worker_each(daemon->bus, save_worker, &save);
 	vdpa_mgmtdev_each(daemon->bus, save_mgmtdev, &save);
 	vdpa_dev_each(daemon->bus, save_device, &save);
 	vdpa_driver_each(daemon->bus, save_defaults, &save);
-	if (save.failed || !fds) {
-		json_decref(save.fds);
-		save.fds = NULL;
+	if (save.failed || !given) {
+		json_decref(save.given);
+		save.given = NULL;
 	}
 	if (save.failed) {
 		json_decref(save.lines);
 		return NULL;
 	}
-	if (fds)
-		*fds = save.fds;
+	if (given)
+		*given = save.given;
 	return save.lines;
 }

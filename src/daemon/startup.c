@@ -33,17 +33,25 @@ static void startup_done(struct call *call, int err, const struct vdpa_extack *a
 
 static const struct call_ops startup_ops = {.done = startup_done};
 
+/* What comes with a command. */
+struct given {
+	bool trusted;
+	json_t *indices; /* into fds, by the attribute's name */
+	int fds[CONTROL_FDS_MAX];
+	size_t num;
+};
+
 /* Runs a command to its end, or until a signal ends the daemon. */
 static int run_command(struct daemon *daemon, const struct command *cmd, const json_t *params,
-		       int *fds, size_t nfds, struct vdpa_extack *ack)
+		       struct given *given, struct vdpa_extack *ack)
 {
 	struct startup *startup = calloc(1, sizeof(*startup));
 	int err;
 
 	if (!startup)
 		return -ENOMEM;
-	startup->call = (struct call){.ops = &startup_ops, .trusted = true};
-	methods_run(daemon, cmd, params, fds, nfds, &startup->call);
+	startup->call = (struct call){.ops = &startup_ops, .trusted = given->trusted};
+	methods_run(daemon, cmd, params, given->fds, given->num, &startup->call);
 	while (!startup->done && !daemon->stopped)
 		loop_dispatch(daemon->loop, -1);
 	if (!startup->done) {
@@ -57,8 +65,8 @@ static int run_command(struct daemon *daemon, const struct command *cmd, const j
 	return err;
 }
 
-static int run_line(struct daemon *daemon, const struct line *line, const json_t *indices, int *fds,
-		    size_t nfds, struct vdpa_extack *ack)
+static int run_line(struct daemon *daemon, const struct line *line, struct given *given,
+		    struct vdpa_extack *ack)
 {
 	const struct command *cmd;
 	json_t *params = NULL;
@@ -74,9 +82,9 @@ static int run_line(struct daemon *daemon, const struct line *line, const json_t
 	err = command_parse(cmd, line->words + used, line->num - used, &params, ack);
 	if (err)
 		return err;
-	if (nfds)
-		json_object_set(params, "fds", (json_t *)indices);
-	err = run_command(daemon, cmd, params, fds, nfds, ack);
+	if (given->num)
+		json_object_set(params, "fds", given->indices);
+	err = run_command(daemon, cmd, params, given, ack);
 	json_decref(params);
 	return err;
 }
@@ -84,6 +92,7 @@ static int run_line(struct daemon *daemon, const struct line *line, const json_t
 unsigned int startup_run(struct daemon *daemon, const char *path, bool carry_on)
 {
 	FILE *file = fopen(path, "re");
+	struct given given = {.trusted = true};
 	struct line line = {0};
 	unsigned int failures = 0;
 	int ret = 1;
@@ -98,7 +107,7 @@ unsigned int startup_run(struct daemon *daemon, const char *path, bool carry_on)
 		int err;
 
 		ret = line_read(&line, file, &ack);
-		err = ret > 0 ? run_line(daemon, &line, NULL, NULL, 0, &ack) : ret;
+		err = ret > 0 ? run_line(daemon, &line, &given, &ack) : ret;
 		if (!err)
 			continue;
 		failures++;
@@ -111,38 +120,36 @@ unsigned int startup_run(struct daemon *daemon, const char *path, bool carry_on)
 }
 
 /* Descriptors by name, to an array of them and indices by name, as a request has them. */
-static size_t split_fds(const json_t *by_name, json_t *indices, int fds[CONTROL_FDS_MAX])
+static void take_given(const json_t *from, struct given *given)
 {
 	const char *key;
-	size_t num = 0;
 	json_t *fd;
 
-	json_object_foreach((json_t *)by_name, key, fd)
+	given->trusted = !json_is_false(json_object_get(from, "trusted"));
+	json_object_foreach(json_object_get(from, "fds"), key, fd)
 	{
-		if (num == CONTROL_FDS_MAX)
+		if (given->num == CONTROL_FDS_MAX)
 			break;
-		json_object_set_new(indices, key, json_integer((json_int_t)num));
-		fds[num++] = (int)json_integer_value(fd);
+		json_object_set_new(given->indices, key, json_integer((json_int_t)given->num));
+		given->fds[given->num++] = (int)json_integer_value(fd);
 	}
-	return num;
 }
 
-int startup_line(struct daemon *daemon, const char *text, const json_t *fds,
+int startup_line(struct daemon *daemon, const char *text, const json_t *from,
 		 struct vdpa_extack *ack)
 {
 	FILE *file = fmemopen((char *)text, strlen(text), "r");
-	json_t *indices = json_object();
-	int passed[CONTROL_FDS_MAX];
-	size_t num = split_fds(fds, indices, passed);
+	struct given given = {.indices = json_object()};
 	struct line line = {0};
 	int err = file ? line_read(&line, file, ack) : -ENOMEM;
 
+	take_given(from, &given);
 	if (err > 0)
-		err = run_line(daemon, &line, indices, passed, num, ack);
-	while (num--)
-		fd_closep(&passed[num]);
+		err = run_line(daemon, &line, &given, ack);
+	while (given.num--)
+		fd_closep(&given.fds[given.num]);
 	line_free(&line);
-	json_decref(indices);
+	json_decref(given.indices);
 	if (file)
 		fclose(file);
 	return err;

@@ -873,6 +873,19 @@ def other_users(scratch):
     os.chmod(secret, 0o644)
     equal(nobody(*ADD, "file", secret).stderr, "")
     equal(d.json("dev", "show")["dev"]["v0"]["device"]["passed"], True)
+    # Nor by its name later on, or beside it.
+    log = ("dev", "add", "name", "log0", "mgmtdev", "console", "file", secret)
+    os.chmod(secret, 0o666)
+    contains(nobody(*log, "ports", "2").stderr, "would have to be opened by name")
+    equal(nobody(*log).stderr, "")
+    contains(d.refused("dev", "set", "log0", "reopen", "on"), "would have to be opened by name")
+    # That holds after a restart, and so do the descriptors.
+    equal(nobody("dev", "set", "log0", "buffer", "1K").stderr, "")
+    os.rename(secret, secret + ".1")
+    d.cli("restart")
+    contains(d.refused("dev", "set", "log0", "reopen", "on"), "would have to be opened by name")
+    check(secret + ".1" in open_files(d.popen.pid) and not os.path.exists(secret), d.log())
+    os.rename(secret + ".1", secret)
     # Nor is a socket made for them: the tool makes it.
     own = scratch.path("own")
     os.mkdir(own)

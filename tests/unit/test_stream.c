@@ -813,6 +813,60 @@ static void test_stream_file_refuses_what_is_for_reading(void **state)
 	unlink(path);
 }
 
+/* Whoever has less rights than the process chose the name: then only descriptors count. */
+static int open_for_stranger(struct env *env, uint16_t port, const char *key, const char *path,
+			     int fd, bool client)
+{
+	struct vdpa_attrs *attrs = client ? attrs_of(WORDS("client", "on")) : vdpa_attrs_alloc();
+	struct stream_open open_args = {attrs, "con0", env->bus, port};
+	int err;
+
+	vdpa_attrs_forbid_names(attrs);
+	assert_int_equal(vdpa_attrs_add(attrs, key, path, &fd, NULL), 0);
+	assert_int_equal(vdpa_attrs_check(attrs, table, NULL, false, NULL), 0);
+	err = stream_open(&open_args, &env->stream, &env->ack);
+	vdpa_attrs_free(attrs);
+	return err;
+}
+
+static void test_stream_file_of_a_stranger_is_not_opened_by_name(void **state)
+{
+	struct env *env = *state;
+	char path[PATH_MAX];
+	int fd;
+
+	snprintf(path, sizeof(path), "%s", path_of(env, "log"));
+	fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+	assert_int_equal(open_for_stranger(env, 0, "file", path, fd, false), 0);
+	put_all(env, "text");
+	assert_int_equal(set_attr(env, "reopen", "on"), -EPERM);
+	assert_non_null(strstr(env->ack.msg, "opened by name"));
+	close_stream(env);
+	expect_file(path, "text");
+	assert_int_equal(open_for_stranger(env, 0, "file", path, -1, false), -EPERM);
+	fd = open(path, O_WRONLY | O_CLOEXEC);
+	assert_int_equal(open_for_stranger(env, 1, "file", path, fd, false), -EPERM);
+	assert_int_not_equal(access(path_of(env, "log.1"), F_OK), 0);
+	unlink(path);
+}
+
+static void test_stream_socket_of_a_stranger_is_not_used_by_name(void **state)
+{
+	const struct vu_socket_config cfg = {.mode = 0600, .uid = (uid_t)-1, .gid = (gid_t)-1};
+	struct env *env = *state;
+	char path[PATH_MAX];
+
+	snprintf(path, sizeof(path), "%s", path_of(env, "sock"));
+	assert_int_equal(open_for_stranger(env, 0, "socket", path,
+					   vu_socket_listen(path, &cfg, NULL), false),
+			 0);
+	close_stream(env);
+	assert_int_equal(open_for_stranger(env, 1, "socket", path, dup(0), false), -EPERM);
+	assert_int_equal(open_for_stranger(env, 0, "socket", path, dup(0), true), -EPERM);
+	assert_int_not_equal(access(path_of(env, "sock.1"), F_OK), 0);
+	unlink(path);
+}
+
 static void test_stream_attributes_of_others_are_refused(void **state)
 {
 	struct env *env = *state;
@@ -858,6 +912,20 @@ static void test_stream_stdio_is_pipes(void **state)
 	close(old_out);
 }
 
+static void test_stream_stdio_refuses_files(void **state)
+{
+	struct env *env = *state;
+	const char *path = path_of(env, "input");
+	int old_in = dup(0), fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+
+	dup2(fd, 0);
+	close(fd);
+	unlink(path);
+	refused(env, WORDS("backend", "stdio"), "the standard input is a file");
+	dup2(old_in, 0);
+	close(old_in);
+}
+
 #define STREAM_TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -886,8 +954,11 @@ int main(void)
 		STREAM_TEST(test_stream_file_is_rotated_while_it_is_written),
 		STREAM_TEST(test_stream_file_refuses_what_is_no_file),
 		STREAM_TEST(test_stream_file_refuses_what_is_for_reading),
+		STREAM_TEST(test_stream_file_of_a_stranger_is_not_opened_by_name),
+		STREAM_TEST(test_stream_socket_of_a_stranger_is_not_used_by_name),
 		STREAM_TEST(test_stream_attributes_of_others_are_refused),
 		STREAM_TEST(test_stream_stdio_is_pipes),
+		STREAM_TEST(test_stream_stdio_refuses_files),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

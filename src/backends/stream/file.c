@@ -20,6 +20,7 @@
 struct file {
 	struct stream stream;
 	char *path;
+	bool by_name; /* whoever chose it may have it opened by name */
 	struct lane *lane;
 	struct lane_job job;
 	uint8_t *chunk; /* the lane's */
@@ -154,7 +155,8 @@ static int open_checked(const char *path, int given, struct vdpa_extack *ack)
 static int file_reopen(struct stream *stream, struct vdpa_extack *ack)
 {
 	struct file *file = to_file(stream);
-	int fd = open_checked(file->path, -1, ack);
+	int fd = file->by_name ? open_checked(file->path, -1, ack)
+			       : stream_refuse_name(file->path, ack);
 
 	if (fd < 0)
 		return fd;
@@ -205,6 +207,14 @@ static const struct stream_ops file_ops = {
 };
 
 /* A descriptor that came along is that of the first port. */
+static int open_first(struct file *file, const struct stream_open *open, struct vdpa_extack *ack)
+{
+	int given = open->port ? -1 : vdpa_attrs_take_fd(open->attrs, "file");
+
+	return given >= 0 || file->by_name ? open_checked(file->path, given, ack)
+					   : stream_refuse_name(file->path, ack);
+}
+
 static int prepare(struct file *file, const struct stream_open *open, struct vdpa_extack *ack)
 {
 	const char *given = vdpa_attrs_str(open->attrs, "file", NULL);
@@ -219,8 +229,8 @@ static int prepare(struct file *file, const struct stream_open *open, struct vdp
 	file->lane = lane_alloc(bus_lane_pool(open->bus), "stream-file");
 	if (!file->path || !file->chunk || !file->lane)
 		return -ENOMEM;
-	file->fd =
-		open_checked(path, open->port ? -1 : vdpa_attrs_take_fd(open->attrs, "file"), ack);
+	file->by_name = !vdpa_attrs_names_forbidden(open->attrs);
+	file->fd = open_first(file, open, ack);
 	return file->fd < 0 ? file->fd : 0;
 }
 

@@ -216,10 +216,19 @@ static int choose_path(struct sock *sock, const struct stream_open *open, struct
 	return sock->path ? 0 : -ENOMEM;
 }
 
+/* One that came along is that of the first port; a place of our own is nobody's choice. */
+static bool may_use_path(const struct sock *sock, const struct stream_open *open)
+{
+	return !vdpa_attrs_names_forbidden(open->attrs) || !vdpa_attrs_has(open->attrs, "socket") ||
+	       (!sock->client && !open->port);
+}
+
 static int prepare(struct sock *sock, const struct stream_open *open, struct vdpa_extack *ack)
 {
 	int err = choose_path(sock, open, ack);
 
+	if (!err && !may_use_path(sock, open))
+		err = stream_refuse_name(sock->path, ack);
 	if (!err && !sock->client && vdpa_attrs_has(open->attrs, "reconnect-ms"))
 		err = vdpa_extack_set(ack, -EINVAL, "'reconnect-ms' needs 'client on'");
 	if (!err && !sock->client)

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "backends/stream/fd.h"
 #include "base/defs.h"
@@ -67,8 +68,29 @@ static void start(void *arg)
 	pthread_mutex_unlock(&stdio->sfd.stream.lock);
 }
 
+/* A disk may keep a read or a write waiting, and with it the worker and all that it serves. */
+static int check_kind(int fd, const char *which, struct vdpa_extack *ack)
+{
+	struct stat st;
+
+	if (fstat(fd, &st))
+		return -errno;
+	if (!S_ISREG(st.st_mode) && !S_ISBLK(st.st_mode))
+		return 0;
+	return vdpa_extack_set(ack, -EINVAL,
+			       "the standard %s is a file, which may keep others waiting: use a "
+			       "pipe, or backend 'file'",
+			       which);
+}
+
 static int open_both(struct stdio *stdio, struct vdpa_extack *ack)
 {
+	int err = check_kind(STDIN_FILENO, "input", ack);
+
+	if (!err)
+		err = check_kind(STDOUT_FILENO, "output", ack);
+	if (err)
+		return err;
 	stdio->in = non_blocking(STDIN_FILENO, O_RDONLY);
 	stdio->out = non_blocking(STDOUT_FILENO, O_WRONLY | O_APPEND);
 	if (stdio->in >= 0 && stdio->out >= 0)

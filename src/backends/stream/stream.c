@@ -57,6 +57,14 @@ int stream_port_name(const char *name, uint16_t port, char *buf, size_t len)
 	return need < (int)len ? 0 : -ENAMETOOLONG;
 }
 
+int stream_refuse_name(const char *path, struct vdpa_extack *ack)
+{
+	return vdpa_extack_set(ack, -EPERM,
+			       "'%s' would have to be opened by name: another user's daemon does "
+			       "not do that for you",
+			       path);
+}
+
 /* ---- set-up */
 
 static bool keeps(const struct vdpa_attrs *attrs)

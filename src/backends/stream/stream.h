@@ -163,6 +163,8 @@ void stream_opened_locked(struct stream *stream, bool open);
 void stream_readable_locked(struct stream *stream);
 /* The first len bytes of `out` are gone. */
 void stream_sent_locked(struct stream *stream, uint32_t len);
+/* The file belongs to who may only use what he has opened himself.  -EPERM. */
+int stream_refuse_name(const char *path, struct vdpa_extack *ack);
 /* "NAME" or, for ports behind the first, "NAME.1" ...: -ENAMETOOLONG. */
 int stream_port_name(const char *name, uint16_t port, char *buf, size_t len);
 
