@@ -912,7 +912,7 @@ static void test_stream_stdio_is_pipes(void **state)
 	close(old_out);
 }
 
-static void test_stream_stdio_refuses_files(void **state)
+static void test_stream_stdio_refuses_files_and_more_ports(void **state)
 {
 	struct env *env = *state;
 	const char *path = path_of(env, "input");
@@ -922,6 +922,8 @@ static void test_stream_stdio_refuses_files(void **state)
 	close(fd);
 	unlink(path);
 	refused(env, WORDS("backend", "stdio"), "the standard input is a file");
+	assert_int_equal(try_open(env, 1, WORDS("backend", "stdio")), -EINVAL);
+	assert_non_null(strstr(env->ack.msg, "one port"));
 	dup2(old_in, 0);
 	close(old_in);
 }
@@ -958,7 +960,7 @@ int main(void)
 		STREAM_TEST(test_stream_socket_of_a_stranger_is_not_used_by_name),
 		STREAM_TEST(test_stream_attributes_of_others_are_refused),
 		STREAM_TEST(test_stream_stdio_is_pipes),
-		STREAM_TEST(test_stream_stdio_refuses_files),
+		STREAM_TEST(test_stream_stdio_refuses_files_and_more_ports),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -240,6 +240,7 @@ static void *tty_thread(void *arg)
 	while (!is_set(&tty->stop)) {
 		if (is_set(&tty->failed)) {
 			pty_dev_close(&tty->pty);
+			__atomic_store_n(&tty->open, false, __ATOMIC_RELAXED);
 			wait_for_work(tty);
 			continue;
 		}
