@@ -357,6 +357,21 @@ static void test_session_status_is_waited_for_where_it_is_used(void **state)
 	env_disconnect(&g);
 }
 
+/* QEMU speaks of FEATURES_OK itself, and of a driver not for each of its devices. */
+static void test_session_status_without_a_driver_is_not_waited_for(void **state)
+{
+	struct env_guest g;
+
+	env_connect(&env, &g, 0, ENV_PROTOCOL);
+	env_set_features(&g, g.features);
+	set_status(&g, VIRTIO_CONFIG_S_FEATURES_OK);
+	env_send_memory(&g);
+	env_make_ring(&g, 0);
+	env_start_ring(&g, 0);
+	env_roundtrip(&g, 0, 3);
+	env_disconnect(&g);
+}
+
 static void test_session_features_that_do_not_do(void **state)
 {
 	struct env_guest g;
@@ -579,6 +594,7 @@ int main(void)
 		T(test_session_ring_set_up_anew_while_it_runs),
 		T(test_session_kick_and_call_change_while_it_runs),
 		T(test_session_status_is_waited_for_where_it_is_used),
+		T(test_session_status_without_a_driver_is_not_waited_for),
 		T(test_session_features_that_do_not_do),
 		T(test_session_reset_device),
 		T(test_session_config_is_as_long_as_asked_for),

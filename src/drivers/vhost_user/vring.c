@@ -266,8 +266,13 @@ static bool may_run(const struct vhu_session *s, const struct vhu_ring *r)
 		return false;
 	if (!s->features_set || !s->num_regions)
 		return false;
-	/* Who acks STATUS and never speaks of it is taken to mean DRIVER_OK by starting a ring. */
-	return !s->uses_status || s->status & VIRTIO_CONFIG_S_DRIVER_OK;
+	/*
+	 * Who acks STATUS and never speaks of it is taken to mean DRIVER_OK by starting a ring; so
+	 * is who says FEATURES_OK without there being a driver.  That is QEMU by itself, and for
+	 * some of its devices (rng) it says no more than that.
+	 */
+	return !s->uses_status || !(s->status & VIRTIO_CONFIG_S_DRIVER) ||
+	       s->status & VIRTIO_CONFIG_S_DRIVER_OK;
 }
 
 int vhu_rings_update(struct vhu_session *s, struct vdpa_extack *ack)
