@@ -11,7 +11,7 @@
  * As a shared object it is a class of the daemon:
  *
  *	uvdpad --load ./rng.so &
- *	uvdpa dev add name rng0 mgmtdev rng && uvdpa dev bind rng0 driver vhost-user
+ *	uvdpa dev add name rng0 mgmtdev my-rng && uvdpa dev bind rng0 driver vhost-user
  */
 #include <errno.h>
 #include <linux/virtio_ids.h>
@@ -42,7 +42,7 @@ static void rng_handle(struct vdpa_soft_req *req)
 
 __attribute__((visibility("default"))) const struct vdpa_soft_class vdpa_class = {
 	.size = sizeof(vdpa_class),
-	.name = "rng",
+	.name = "my-rng",
 	.help = "entropy of the host",
 	.device_id = VIRTIO_ID_RNG,
 	.nvqs = 1,
@@ -62,7 +62,7 @@ static int serve(struct vdpa_bus *bus, struct vdpa_attrs *attrs, struct vdpa_res
 {
 	int err;
 
-	vdpa_dev_add(bus, "rng0", "rng", NULL, vdpa_result_done, res);
+	vdpa_dev_add(bus, "rng0", "my-rng", NULL, vdpa_result_done, res);
 	err = vdpa_bus_wait(bus, res);
 	res->done = false;
 	vdpa_dev_bind(bus, "rng0", "vhost-user", attrs, 0, vdpa_result_done, res);

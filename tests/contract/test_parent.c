@@ -111,6 +111,21 @@ static void console_check(uint16_t idx, const struct rig_req *req)
 	assert_memory_equal(req->in, zeros, req->len);
 }
 
+/* ---- random bytes */
+
+static void rng_fill(uint16_t idx, struct rig_req *req, uint32_t *out_len, uint32_t *in_len)
+{
+	memset(req->in, 0, 64);
+	*out_len = 0;
+	*in_len = 64;
+}
+
+static void rng_check(uint16_t idx, const struct rig_req *req)
+{
+	assert_int_equal(req->len, 64);
+	assert_memory_not_equal(req->in, (uint8_t[64]){0}, 64);
+}
+
 static const struct parent parents[] = {
 	{"echo", echo_classes, "echo", {"queues", "3"}, echo_fill, echo_check},
 	{"echo-in-order",
@@ -139,6 +154,7 @@ static const struct parent parents[] = {
 	 console_fill,
 	 console_check,
 	 .on_stdio = true},
+	{"rng", NULL, "rng", {NULL}, rng_fill, rng_check},
 };
 
 static const struct parent *parent;
@@ -665,14 +681,18 @@ static void test_parent_moves_queues(void **state)
 static void test_parent_counts(void **state)
 {
 	struct vdpa_vq_stats stats;
+	uint64_t served = 10;
 	struct rig rig;
 
 	open_rig(&rig);
 	if (rig.vdev->ops->get_vq_stats) {
 		rig_start(&rig, 0);
 		serve(&rig, 0, 10);
+		/* A device that still looks at its ring needs no kick. */
+		while (!rig_stats(&rig, 0).kicks && served++ < 1000)
+			serve(&rig, 0, 1);
 		stats = rig_stats(&rig, 0);
-		assert_int_equal(stats.requests, 10);
+		assert_int_equal(stats.requests, served);
 		assert_true(stats.bytes_in >= 10);
 		assert_int_equal(stats.errors, 0);
 		/* What is served before it asks for kicks may do without. */
@@ -680,7 +700,7 @@ static void test_parent_counts(void **state)
 		assert_true(stats.calls >= 1);
 		/* They outlive a reset. */
 		rig_reset(&rig);
-		assert_int_equal(rig_stats(&rig, 0).requests, 10);
+		assert_int_equal(rig_stats(&rig, 0).requests, served);
 	}
 	rig_close(&rig);
 }

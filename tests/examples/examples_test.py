@@ -69,7 +69,7 @@ def rng_errors(scratch):
 def rng_class(scratch):
     """The smallest device, as a class of the daemon."""
     daemon = scratch.daemon("--load", RNG_CLASS)
-    daemon.cli("dev", "add", "name", "rng0", "mgmtdev", "rng")
+    daemon.cli("dev", "add", "name", "rng0", "mgmtdev", "my-rng")
     daemon.cli("dev", "bind", "rng0", "driver", "vhost-user")
     path = os.path.join(daemon.run_dir, "dev/rng0/vhost.sock")
     check(stat.S_ISSOCK(os.stat(path).st_mode), "no socket")

@@ -8,5 +8,6 @@ const struct vdpa_soft_class *const soft_classes[] = {
 	&soft_blk_class,
 	&soft_console_class,
 	&soft_net_class,
+	&soft_rng_class,
 	NULL,
 };

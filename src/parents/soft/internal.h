@@ -145,6 +145,7 @@ static inline void *soft_arg(const struct vdpa_soft *soft)
 extern const struct vdpa_soft_class soft_blk_class;
 extern const struct vdpa_soft_class soft_console_class;
 extern const struct vdpa_soft_class soft_net_class;
+extern const struct vdpa_soft_class soft_rng_class;
 
 /* core.c */
 extern const struct vdpa_soft_class *const soft_classes[]; /* ends with NULL */
