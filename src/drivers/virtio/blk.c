@@ -7,17 +7,16 @@
  */
 #include <endian.h>
 #include <errno.h>
-#include <grp.h>
 #include <linux/virtio_blk.h>
 #include <linux/virtio_config.h>
 #include <linux/virtio_ids.h>
 #include <linux/virtio_ring.h>
-#include <pwd.h>
 #include <string.h>
 #include <sys/eventfd.h>
 
 #include "base/defs.h"
 #include "drivers/virtio/disk.h"
+#include "drivers/virtio/owner.h"
 #include "drivers/virtio/virtio.h"
 
 #define BLK_SLOTS  64u
@@ -303,34 +302,6 @@ static const struct disk_ops blk_disk_ops = {
 	.complete = blk_complete,
 };
 
-static int look_up_owner(const struct vdpa_attrs *attrs, struct disk_export_config *cfg,
-			 struct vdpa_extack *ack)
-{
-	const char *owner = vdpa_attrs_str(attrs, "owner", NULL);
-	const char *group = vdpa_attrs_str(attrs, "group", NULL);
-	struct passwd pw, *pwp = NULL;
-	struct group gr, *grp = NULL;
-	char buf[4096];
-
-	cfg->uid = geteuid();
-	cfg->gid = getegid();
-	cfg->mode = vdpa_attrs_u64(attrs, "mode", 0600);
-	cfg->allow_other = owner || group || vdpa_attrs_has(attrs, "mode");
-	if (owner) {
-		getpwnam_r(owner, &pw, buf, sizeof(buf), &pwp);
-		if (!pwp)
-			return vdpa_extack_set(ack, -EINVAL, "there is no user '%s'", owner);
-		cfg->uid = pw.pw_uid;
-	}
-	if (group) {
-		getgrnam_r(group, &gr, buf, sizeof(buf), &grp);
-		if (!grp)
-			return vdpa_extack_set(ack, -EINVAL, "there is no group '%s'", group);
-		cfg->gid = gr.gr_gid;
-	}
-	return 0;
-}
-
 static int start_device(struct blk *blk, struct vdpa_extack *ack)
 {
 	size_t meta_bytes = sizeof(struct blk_meta) * BLK_SLOTS;
@@ -368,19 +339,24 @@ static int start_device(struct blk *blk, struct vdpa_extack *ack)
 
 static int blk_probe(struct virtio_device *dev, struct vdpa_attrs *attrs, struct vdpa_extack *ack)
 {
-	struct disk_export_config cfg = {0};
+	struct disk_export_config cfg;
+	struct virtio_owner owner;
 	char path[4096];
 	struct blk *blk;
 	int err;
 
-	err = look_up_owner(attrs, &cfg, ack);
+	err = virtio_owner(attrs, &owner, ack);
 	if (err)
 		return err;
 	err = vdpa_device_path(dev->vdev, "disk", path, sizeof(path));
 	if (err)
 		return vdpa_extack_set(ack, err,
 				       "no place for the file: a run directory is needed");
-	cfg.path = path;
+	cfg = (struct disk_export_config){.path = path,
+					  .mode = owner.mode,
+					  .uid = owner.uid,
+					  .gid = owner.gid,
+					  .allow_other = owner.given};
 
 	blk = calloc(1, sizeof(*blk));
 	if (!blk)

@@ -9,5 +9,6 @@ const struct virtio_driver *const virtio_drivers[] = {
 #ifdef HAVE_VIRTIO_NET
 	&virtio_net_driver,
 #endif
+	&virtio_rng_driver,
 	NULL,
 };
