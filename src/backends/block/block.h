@@ -22,6 +22,7 @@
 #include <sys/queue.h>
 #include <sys/uio.h>
 
+#include "loop/threads.h"
 #include "vdpa/attrs.h"
 #include "vdpa/info.h"
 
@@ -58,10 +59,13 @@ struct block_io {
 
 	/* The backend's, while the request is under way. */
 	struct block_queue *queue;
-	STAILQ_ENTRY(block_io) wait; /* for room, or for a thread */
-	uint64_t pos;                /* bytes done */
-	uint64_t mark;               /* FLUSH: what it covers */
-	struct iovec *rest;          /* the pieces behind pos, when pos is not 0; allocated */
+	union {
+		STAILQ_ENTRY(block_io) wait; /* for room */
+		struct threads_job job;      /* for a thread */
+	};
+	uint64_t pos;       /* bytes done */
+	uint64_t mark;      /* FLUSH: what it covers */
+	struct iovec *rest; /* the pieces behind pos, when pos is not 0; allocated */
 	unsigned int restcnt;
 	int err;
 };

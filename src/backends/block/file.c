@@ -5,7 +5,6 @@
 #include <string.h>
 
 #include "backends/block/file.h"
-#include "backends/block/threads.h"
 #include "backends/block/uring.h"
 #include "base/defs.h"
 

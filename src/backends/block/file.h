@@ -6,7 +6,7 @@
  * - file.c:      the life of disk and queues; size
  * - file_io.c:   requests: what is done inline, what goes to which engine, and how it ends
  * - uring.c:     the engine that does not block; one io_uring for all queues of a worker
- * - threads.c:   the engine for what has to block, and for where io_uring is not allowed
+ * - loop/threads.h: the engine for what has to block, and for where io_uring is not allowed
  * - file_sync.c: a request from beginning to end, for a thread that may block
  *
  * What a worker does inline:

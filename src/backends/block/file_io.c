@@ -4,7 +4,6 @@
 #include <time.h>
 
 #include "backends/block/file.h"
-#include "backends/block/threads.h"
 #include "backends/block/uring.h"
 #include "base/defs.h"
 
@@ -75,16 +74,40 @@ int file_io_advance(struct block_io *io, size_t num)
 
 /* ---- engines */
 
+static void run_io(struct threads_job *job)
+{
+	struct block_io *io = container_of(job, struct block_io, job);
+
+	io->err = file_sync_io(to_file_queue(io->queue)->file, io);
+}
+
+static void io_done(struct threads_job *job)
+{
+	struct block_io *io = container_of(job, struct block_io, job);
+
+	file_io_end(io, io->err);
+}
+
+/* What followed from it: the next range of a discard, say. */
+static void batch_end(void *arg)
+{
+	struct file_queue *fq = arg;
+
+	file_kick(&fq->queue);
+}
+
 static int start_threads(struct file_queue *fq, struct block_io *io)
 {
 	int err;
 
 	if (!fq->threads) {
-		err = threads_alloc(fq->worker, fq->pool, &fq->threads);
+		err = threads_alloc(fq->worker, fq->pool, "blk-io", batch_end, fq, &fq->threads);
 		if (err)
 			return err;
 	}
-	threads_add(fq->threads, io);
+	io->job.run = run_io;
+	io->job.done = io_done;
+	threads_add(fq->threads, &io->job);
 	return BLOCK_PENDING;
 }
 

@@ -3,10 +3,9 @@
 #include <pthread.h>
 #include <time.h>
 
-#include "backends/block/file.h"
-#include "backends/block/threads.h"
 #include "base/defs.h"
 #include "loop/lane.h"
+#include "loop/threads.h"
 #include "loop/worker.h"
 
 #define THREADS_MAX    16
@@ -23,6 +22,9 @@ struct slot {
 struct threads {
 	struct worker_source src;
 	struct lane_pool *pool;
+	const char *name;
+	void (*batch_end)(void *arg);
+	void *arg;
 	unsigned int num; /* lanes that there are */
 	struct slot slots[THREADS_MAX];
 
@@ -30,19 +32,19 @@ struct threads {
 	pthread_cond_t work;
 	pthread_cond_t ended;
 	/* Below: lock. */
-	STAILQ_HEAD(, block_io) todo;
-	STAILQ_HEAD(, block_io) done;
+	STAILQ_HEAD(, threads_job) todo;
+	STAILQ_HEAD(, threads_job) done;
 	unsigned int num_todo, num_idle, num_running;
 	bool stop;
 };
 
 /* ---- threads */
 
-/* A request, or NULL when the thread shall end. */
-static struct block_io *take_locked(struct threads *threads)
+/* A job, or NULL when the thread shall end. */
+static struct threads_job *take_locked(struct threads *threads)
 {
 	struct timespec until;
-	struct block_io *io;
+	struct threads_job *job;
 	int err = 0;
 
 	clock_gettime(CLOCK_MONOTONIC, &until);
@@ -51,35 +53,35 @@ static struct block_io *take_locked(struct threads *threads)
 	while (STAILQ_EMPTY(&threads->todo) && !threads->stop && !err)
 		err = pthread_cond_timedwait(&threads->work, &threads->lock, &until);
 	threads->num_idle--;
-	io = STAILQ_FIRST(&threads->todo);
-	if (io) {
-		STAILQ_REMOVE_HEAD(&threads->todo, wait);
+	job = STAILQ_FIRST(&threads->todo);
+	if (job) {
+		STAILQ_REMOVE_HEAD(&threads->todo, entry);
 		threads->num_todo--;
 	}
-	return io;
+	return job;
 }
 
-static void finish_locked(struct threads *threads, struct block_io *io)
+static void finish_locked(struct threads *threads, struct threads_job *job)
 {
 	bool first = STAILQ_EMPTY(&threads->done);
 
-	STAILQ_INSERT_TAIL(&threads->done, io, wait);
+	STAILQ_INSERT_TAIL(&threads->done, job, entry);
 	if (first)
 		worker_source_wake(&threads->src);
 }
 
-static void serve(struct lane_job *job)
+static void serve(struct lane_job *lane_job)
 {
-	struct slot *slot = container_of(job, struct slot, job);
+	struct slot *slot = container_of(lane_job, struct slot, job);
 	struct threads *threads = slot->threads;
-	struct block_io *io;
+	struct threads_job *job;
 
 	pthread_mutex_lock(&threads->lock);
-	while ((io = take_locked(threads)) != NULL) {
+	while ((job = take_locked(threads)) != NULL) {
 		pthread_mutex_unlock(&threads->lock);
-		io->err = file_sync_io(to_file_queue(io->queue)->file, io);
+		job->run(job);
 		pthread_mutex_lock(&threads->lock);
-		finish_locked(threads, io);
+		finish_locked(threads, job);
 	}
 	slot->running = false;
 	threads->num_running--;
@@ -101,7 +103,7 @@ static struct slot *free_slot_locked(struct threads *threads)
 	if (threads->num == THREADS_MAX)
 		return NULL;
 	slot = &threads->slots[threads->num];
-	slot->lane = lane_alloc(threads->pool, "blk-io");
+	slot->lane = lane_alloc(threads->pool, threads->name);
 	if (!slot->lane)
 		return NULL;
 	slot->threads = threads;
@@ -110,12 +112,12 @@ static struct slot *free_slot_locked(struct threads *threads)
 	return slot;
 }
 
-void threads_add(struct threads *threads, struct block_io *io)
+void threads_add(struct threads *threads, struct threads_job *job)
 {
 	struct slot *slot = NULL;
 
 	pthread_mutex_lock(&threads->lock);
-	STAILQ_INSERT_TAIL(&threads->todo, io, wait);
+	STAILQ_INSERT_TAIL(&threads->todo, job, entry);
 	threads->num_todo++;
 	if (threads->num_idle)
 		pthread_cond_signal(&threads->work);
@@ -133,30 +135,27 @@ void threads_add(struct threads *threads, struct block_io *io)
 static bool threads_poll(struct worker_source *src)
 {
 	struct threads *threads = container_of(src, struct threads, src);
-	STAILQ_HEAD(, block_io) done = STAILQ_HEAD_INITIALIZER(done);
-	struct block_io *io;
+	STAILQ_HEAD(, threads_job) done = STAILQ_HEAD_INITIALIZER(done);
+	struct threads_job *job;
 	bool found;
 
 	pthread_mutex_lock(&threads->lock);
 	STAILQ_CONCAT(&done, &threads->done);
 	pthread_mutex_unlock(&threads->lock);
 	found = !STAILQ_EMPTY(&done);
-	while ((io = STAILQ_FIRST(&done)) != NULL) {
-		struct block_queue *queue = io->queue;
-		bool last = !STAILQ_NEXT(io, wait);
-
-		STAILQ_REMOVE_HEAD(&done, wait);
-		file_io_end(io, io->err);
-		/* What followed from it: the next range of a discard, say. */
-		if (last)
-			file_kick(queue);
+	while ((job = STAILQ_FIRST(&done)) != NULL) {
+		STAILQ_REMOVE_HEAD(&done, entry);
+		job->done(job);
 	}
+	if (found && threads->batch_end)
+		threads->batch_end(threads->arg);
 	return found;
 }
 
 static const struct worker_source_ops threads_source_ops = {.poll = threads_poll};
 
-int threads_alloc(struct worker *worker, struct lane_pool *pool, struct threads **ret)
+int threads_alloc(struct worker *worker, struct lane_pool *pool, const char *name,
+		  void (*batch_end)(void *arg), void *arg, struct threads **ret)
 {
 	struct threads *threads = calloc(1, sizeof(*threads));
 	pthread_condattr_t attr;
@@ -165,6 +164,9 @@ int threads_alloc(struct worker *worker, struct lane_pool *pool, struct threads 
 	if (!threads)
 		return -ENOMEM;
 	threads->pool = pool;
+	threads->name = name;
+	threads->batch_end = batch_end;
+	threads->arg = arg;
 	threads->src.ops = &threads_source_ops;
 	threads->src.fd = -1;
 	STAILQ_INIT(&threads->todo);
@@ -175,7 +177,7 @@ int threads_alloc(struct worker *worker, struct lane_pool *pool, struct threads 
 	pthread_cond_init(&threads->work, &attr);
 	pthread_condattr_destroy(&attr);
 	pthread_cond_init(&threads->ended, NULL);
-	/* A request must find a lane that can be trusted to take it sooner or later. */
+	/* A job must find a lane that can be trusted to take it sooner or later. */
 	err = free_slot_locked(threads) ? worker_attach_local(worker, &threads->src) : -ENOMEM;
 	if (err) {
 		threads_free(threads);
