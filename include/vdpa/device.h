@@ -84,7 +84,8 @@ enum vdpa_class_cmd {
 	VDPA_CMD_NET_MTU,
 	/**
 	 * A request of a crypto device's control queue: make a session.  In: what the device reads
-	 * there; out: what it writes.  @spec virtio 1.3, 5.9.7.2
+	 * there with REVISION_1, whatever was negotiated; out: what it writes.  @spec virtio 1.3,
+	 * 5.9.7.2
 	 */
 	VDPA_CMD_CRYPTO_CREATE_SESSION,
 	/** The same: end a session. */

@@ -12,6 +12,7 @@
 #include <fcntl.h>
 #include <linux/virtio_blk.h>
 #include <linux/virtio_config.h>
+#include <linux/virtio_crypto.h>
 #include <linux/virtio_ids.h>
 #include <stdio.h>
 #include <sys/eventfd.h>
@@ -30,6 +31,7 @@ struct parent {
 	void (*check)(uint16_t idx, const struct rig_req *req);
 	bool in_fd;    /* "FILE" in attrs stands for a file of 1 MiB */
 	bool on_stdio; /* zeros come from the standard input for ever */
+	bool refused;  /* the answer is no, and counts as an error */
 };
 
 /* ---- the least that is a device */
@@ -126,6 +128,29 @@ static void rng_check(uint16_t idx, const struct rig_req *req)
 	assert_memory_not_equal(req->in, (uint8_t[64]){0}, 64);
 }
 
+/* ---- crypto: a hash without a session; the control queue takes it for a command, and says so */
+
+#ifdef HAVE_LIBCRYPTO
+
+static void crypto_fill(uint16_t idx, struct rig_req *req, uint32_t *out_len, uint32_t *in_len)
+{
+	const struct virtio_crypto_op_header hdr = {.opcode = htole32(VIRTIO_CRYPTO_HASH)};
+
+	memset(req->out, 0, 72);
+	memcpy(req->out, &hdr, sizeof(hdr));
+	memset(req->in, 0xff, 33);
+	*out_len = 72;
+	*in_len = 33;
+}
+
+static void crypto_check(uint16_t idx, const struct rig_req *req)
+{
+	assert_in_range(req->len, 16, 33);
+	assert_true(req->in[32] == VIRTIO_CRYPTO_INVSESS || req->in[8] == VIRTIO_CRYPTO_NOTSUPP);
+}
+
+#endif
+
 static const struct parent parents[] = {
 	{"echo", echo_classes, "echo", {"queues", "3"}, echo_fill, echo_check},
 	{"echo-in-order",
@@ -155,6 +180,9 @@ static const struct parent parents[] = {
 	 console_check,
 	 .on_stdio = true},
 	{"rng", NULL, "rng", {NULL}, rng_fill, rng_check},
+#ifdef HAVE_LIBCRYPTO
+	{"crypto", NULL, "crypto", {"queues", "3"}, crypto_fill, crypto_check, .refused = true},
+#endif
 };
 
 static const struct parent *parent;
@@ -694,7 +722,7 @@ static void test_parent_counts(void **state)
 		stats = rig_stats(&rig, 0);
 		assert_int_equal(stats.requests, served);
 		assert_true(stats.bytes_in >= 10);
-		assert_int_equal(stats.errors, 0);
+		assert_int_equal(stats.errors, parent->refused ? served : 0);
 		/* What is served before it asks for kicks may do without. */
 		assert_true(stats.kicks >= 1 || parent->on_stdio);
 		assert_true(stats.calls >= 1);

@@ -9,5 +9,8 @@ const struct vdpa_soft_class *const soft_classes[] = {
 	&soft_console_class,
 	&soft_net_class,
 	&soft_rng_class,
+#ifdef HAVE_LIBCRYPTO
+	&soft_crypto_class,
+#endif
 	NULL,
 };

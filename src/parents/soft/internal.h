@@ -144,6 +144,7 @@ static inline void *soft_arg(const struct vdpa_soft *soft)
 /* the classes, one file each */
 extern const struct vdpa_soft_class soft_blk_class;
 extern const struct vdpa_soft_class soft_console_class;
+extern const struct vdpa_soft_class soft_crypto_class;
 extern const struct vdpa_soft_class soft_net_class;
 extern const struct vdpa_soft_class soft_rng_class;
 
