@@ -23,6 +23,8 @@
 #define REG             sizeof(struct vu_mem_reg)
 #define CONFIG          sizeof(struct vu_config)
 #define INFLIGHT        sizeof(struct vu_inflight)
+#define CRYPTO          sizeof(struct vu_crypto_session)
+#define CRYPTO_OLD      sizeof(struct vu_crypto_session_old)
 
 static const struct vu_msg_desc to_backend[VU_REQUEST_MAX] = {
 	[VU_GET_FEATURES] = {"GET_FEATURES", UNGATED, REPLY(U64, U64)},
@@ -54,8 +56,8 @@ static const struct vu_msg_desc to_backend[VU_REQUEST_MAX] = {
 	[VU_GET_CONFIG] = {"GET_CONFIG", SIZES(VU_CONFIG_HDR, CONFIG), GATE(CONFIG),
 			   REPLY(0, CONFIG)},
 	[VU_SET_CONFIG] = {"SET_CONFIG", SIZES(VU_CONFIG_HDR, CONFIG), GATE(CONFIG)},
-	[VU_CREATE_CRYPTO_SESSION] = {"CREATE_CRYPTO_SESSION", SIZES(0, 2048), GATE(CRYPTO_SESSION),
-				      REPLY(0, 2048)},
+	[VU_CREATE_CRYPTO_SESSION] = {"CREATE_CRYPTO_SESSION", SIZES(CRYPTO_OLD, CRYPTO),
+				      GATE(CRYPTO_SESSION), REPLY(CRYPTO_OLD, CRYPTO)},
 	[VU_CLOSE_CRYPTO_SESSION] = {"CLOSE_CRYPTO_SESSION", SIZE(U64), GATE(CRYPTO_SESSION)},
 	[VU_POSTCOPY_ADVISE] = {"POSTCOPY_ADVISE", GATE(PAGEFAULT), REPLY(0, U64), .reply_fds = 1},
 	[VU_POSTCOPY_LISTEN] = {"POSTCOPY_LISTEN", GATE(PAGEFAULT)},

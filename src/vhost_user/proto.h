@@ -195,6 +195,46 @@ struct vu_device_state {
 #define VU_STATE_ERROR_MASK 0xffull
 #define VU_STATE_FD_NONE    0x100ull /* no other channel comes with the answer */
 
+/*
+ * Session parameters as QEMU sends them: with what are pointers in its memory, and mean nothing
+ * here. Opcodes and algorithms are those of virtio; the session id is negative when there is none.
+ */
+struct vu_crypto_sym {
+	uint32_t cipher_algo, cipher_key_len;
+	uint32_t hash_algo, hash_result_len, auth_key_len, aad_len;
+	uint8_t op_type, direction, hash_mode, chain_order;
+	uint32_t padding;
+	uint64_t pointers[2];
+	uint8_t cipher_key[64], auth_key[512];
+};
+
+struct vu_crypto_asym {
+	uint32_t algo, key_type, key_len, padding;
+	uint64_t pointer;
+	uint32_t params[2]; /* RSA: padding and hash; ECDSA: the curve */
+	uint8_t key[1024];
+};
+
+struct vu_crypto_session {
+	uint64_t opcode;
+	union {
+		struct vu_crypto_sym sym;
+		struct vu_crypto_asym asym;
+	};
+	int64_t session_id;
+};
+
+/* Before version 7.1. */
+struct vu_crypto_session_old {
+	int64_t session_id;
+	uint32_t opcode;
+	uint32_t cipher_algo, cipher_key_len;
+	uint32_t hash_algo, hash_result_len, auth_key_len, aad_len;
+	uint8_t op_type, direction, hash_mode, chain_order;
+	uint64_t pointers[2];
+	uint8_t cipher_key[64], auth_key[512];
+};
+
 union vu_payload {
 	uint64_t u64;
 	struct vu_vring_state state;
@@ -205,6 +245,8 @@ union vu_payload {
 	struct vu_config config;
 	struct vu_inflight inflight;
 	struct vu_device_state device_state;
+	struct vu_crypto_session crypto;
+	struct vu_crypto_session_old crypto_old;
 };
 
 /* Sizes on the wire. */
@@ -217,5 +259,7 @@ _Static_assert(sizeof(struct vu_vring_addr) == 40, "wire format");
 _Static_assert(sizeof(struct vu_mem_table) == VU_TABLE_HDR + 32 * VU_TABLE_MAX, "wire format");
 _Static_assert(sizeof(struct vu_mem_reg) == 40, "wire format");
 _Static_assert(sizeof(struct vu_inflight) == 24, "wire format");
+_Static_assert(sizeof(struct vu_crypto_session) == 1072, "wire format");
+_Static_assert(sizeof(struct vu_crypto_session_old) == 632, "wire format");
 
 #endif

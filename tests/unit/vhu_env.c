@@ -290,6 +290,7 @@ void env_open_class(struct env *env, const char *class_name, const char *const *
 	vdpa_bus_set_event_cb(env->bus, on_event, env);
 	assert_int_equal(vdpa_soft_class_register(env->bus, &toy_class, NULL), 0);
 	assert_int_equal(vdpa_soft_class_register(env->bus, &toynet_class, NULL), 0);
+	assert_int_equal(vdpa_soft_register_builtin(env->bus, NULL), 0);
 	assert_int_equal(vdpa_driver_register(env->bus, vdpa_driver_vhost_user, NULL), 0);
 	vdpa_dev_add(env->bus, "toy0", class_name, make_attrs(add_attrs), vdpa_result_done, &res);
 	assert_int_equal(wait_result(env, &res, &ack), 0);

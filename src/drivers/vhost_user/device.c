@@ -11,7 +11,7 @@
 
 uint64_t vhu_device_features(const struct vhu_session *s)
 {
-	return s->features & ~VHU_MASKED_FEATURES;
+	return (s->features & ~VHU_MASKED_FEATURES) | vhu_class_implied(s);
 }
 
 int vhu_device_negotiate(struct vhu_session *s, struct vdpa_extack *ack)

@@ -51,7 +51,7 @@ int vhu_set_features(struct vhu_session *s, struct vu_msg *msg, struct vhu_reply
 				       (unsigned long long)changed);
 	s->features = features;
 	s->features_set = true;
-	if (!(features & BIT_ULL(VU_F_PROTOCOL_FEATURES)))
+	if (!(features & BIT_ULL(VU_F_PROTOCOL_FEATURES)) || vhu_class_implied(s))
 		for (uint16_t i = 0; i < s->num_rings; i++)
 			s->rings[i].enabled = true;
 	return s->up ? vhu_log_apply(s, ack) : 0;

@@ -26,7 +26,7 @@
 	 1ull << VU_PROTOCOL_F_BACKEND_REQ | 1ull << VU_PROTOCOL_F_CONFIG |                        \
 	 1ull << VU_PROTOCOL_F_INFLIGHT_SHMFD | 1ull << VU_PROTOCOL_F_RESET_DEVICE |               \
 	 1ull << VU_PROTOCOL_F_CONFIGURE_MEM_SLOTS | 1ull << VU_PROTOCOL_F_STATUS |                \
-	 1ull << VU_PROTOCOL_F_DEVICE_STATE)
+	 1ull << VU_PROTOCOL_F_DEVICE_STATE | 1ull << VU_PROTOCOL_F_CRYPTO_SESSION)
 
 /* Virtio feature bits that end here: they mean something else on the wire, or we cannot serve them.
  */
@@ -151,8 +151,12 @@ uint64_t vhu_protocol_offer(const struct vhu_session *s);
 
 /* class.c */
 vhu_handler_fn vhu_get_queue_num, vhu_send_rarp, vhu_net_set_mtu;
+vhu_handler_fn vhu_create_crypto_session, vhu_close_crypto_session;
 /* Protocol features that the device does not know the commands for. */
 uint64_t vhu_class_masked(const struct vhu_session *s);
+/* Virtio features that the guest has, though the front-end does not say so.  It does not enable
+ * rings either: they begin so. */
+uint64_t vhu_class_implied(const struct vhu_session *s);
 
 /* config.c */
 vhu_handler_fn vhu_get_config, vhu_set_config, vhu_set_backend_req_fd;
