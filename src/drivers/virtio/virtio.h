@@ -97,6 +97,7 @@ void virtio_broken(struct virtio_device *dev, const char *why);
 
 extern const struct virtio_driver virtio_blk_driver;
 extern const struct virtio_driver virtio_console_driver;
+extern const struct virtio_driver virtio_crypto_driver;
 extern const struct virtio_driver virtio_net_driver;
 extern const struct virtio_driver virtio_rng_driver;
 
