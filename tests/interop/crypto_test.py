@@ -1,7 +1,14 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""A crypto device of uvdpad in a stock guest, whose kernel's AF_ALG uses it."""
-from lab import Qemu, main, say
+"""A crypto device of uvdpad: in a stock guest, whose kernel's AF_ALG uses it, and under OpenSSL's own
+command line, by the provider."""
+import os
+
+from lab import BUILD, LabError, Qemu, main, need, run, say
 from uvdpa import Uvdpa
+
+OPENSSL = "/usr/bin/openssl"
+KEY = bytes(range(32)).hex()
+IV = bytes(range(16)).hex()
 
 # Runs in the guest: AES-CBC by the driver of the device, beside the known answers of NIST SP
 # 800-38A (F.2.1, F.2.3, F.2.5), and long texts there and back, in pieces of any size.
@@ -78,4 +85,59 @@ def check(guest, uvdpa):
     assert device["device"]["sessions"] <= 2, device
 
 
-main(qemu)
+def provider(lab):
+    """openssl enc, dgst and speed work on the device, and come to the same as without it."""
+    need(OPENSSL, "openssl")
+    uvdpa = Uvdpa(lab, "dev add name crypto0 mgmtdev crypto queues 2", "dev bind crypto0 driver virtio")
+    env = {**os.environ, "UVDPA_CRYPTO_SOCKET": uvdpa.path("crypto0", "crypto.sock")}
+    use = ["-provider-path", os.path.join(BUILD, "src/provider"), "-provider", "uvdpa",
+           "-propquery", "provider=uvdpa"]
+
+    def requests():
+        return uvdpa.json("dev vstats show crypto0")["vstats"]["crypto0"]["queues"][0]["requests"]
+
+    def openssl(*argv, on_device=True, **kwargs):
+        before = requests()
+        output = run(OPENSSL, *argv, env=env, **kwargs)
+        assert (requests() > before) == on_device, argv
+        return output
+
+    # Larger than what goes to the device at once, and no whole block.
+    plain = lab.path("plain")
+    with open(plain, "wb") as f:
+        f.write(os.urandom(200001))
+    for mode in ("ecb", "cbc", "ctr"):
+        for bits in (128, 192, 256):
+            words = ["enc", f"-aes-{bits}-{mode}", "-K", KEY[:bits // 4], "-in"]
+            words_iv = [] if mode == "ecb" else ["-iv", IV]
+            openssl(*words, plain, "-out", lab.path("ours"), *words_iv, *use)
+            openssl(*words, plain, "-out", lab.path("theirs"), *words_iv, on_device=False)
+            openssl(*words, lab.path("ours"), "-d", "-out", lab.path("back"), *words_iv, *use)
+            run("cmp", lab.path("ours"), lab.path("theirs"))
+            run("cmp", plain, lab.path("back"))
+    say("enc")
+
+    small = lab.path("small")
+    with open(small, "wb") as f:
+        f.write(os.urandom(60000))
+    for name in ("sha1", "sha224", "sha256", "sha384", "sha512", "sha3-256", "sha3-512"):
+        assert (openssl("dgst", f"-{name}", *use, small)
+                == openssl("dgst", f"-{name}", small, on_device=False)), name
+    # Too long for the device: no digest, rather than one of a part.
+    try:
+        openssl("dgst", "-sha256", *use, plain, on_device=False)
+    except LabError as error:
+        assert "SHA2-256(" not in str(error), error
+    else:
+        raise LabError("a digest of too long a message")
+    say("dgst")
+
+    # It draws random bytes, which the device has not.
+    openssl("speed", "-provider", "default", *use[:-1], "?provider=uvdpa", "-elapsed", "-seconds", "1",
+            "-bytes", "16384", "-evp", "aes-128-cbc")
+    say("speed")
+    uvdpa("dev unbind crypto0")
+    uvdpa.stop()
+
+
+main(qemu, provider)
