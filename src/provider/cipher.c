@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * AES in ECB, CBC and CTR mode.  A session with the key lives as long as the context; what chains
- * one call to the next (IV, counter) is kept here.
+ * AES in ECB, CBC, CTR and XTS mode.  A session with the key lives as long as the context; what
+ * chains one call to the next (IV, counter) is kept here.
  */
-#include <errno.h>
 #include <linux/virtio_crypto.h>
+#include <openssl/evp.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -25,7 +25,7 @@ struct cipher {
 	const struct algo *algo;
 	bool encrypt, pad, have_session, have_iv;
 	uint64_t session;
-	uint8_t key[32];
+	uint8_t key[64];
 	bool have_key;
 	uint8_t iv[BLOCK];    /* as given */
 	uint8_t chain[BLOCK]; /* of the next block */
@@ -38,6 +38,12 @@ struct cipher {
 static bool is_ctr(const struct cipher *c)
 {
 	return c->algo->algo == VIRTIO_CRYPTO_CIPHER_AES_CTR;
+}
+
+/* A call is a data unit, and all of them have the IV that was given. */
+static bool is_xts(const struct cipher *c)
+{
+	return c->algo->algo == VIRTIO_CRYPTO_CIPHER_AES_XTS;
 }
 
 static bool has_iv(const struct cipher *c)
@@ -109,7 +115,7 @@ static void *cipher_dup(void *ctx)
 	return copy;
 }
 
-static int set_params(void *ctx, const OSSL_PARAM params[])
+static int cipher_set_params(void *ctx, const OSSL_PARAM params[])
 {
 	struct cipher *c = ctx;
 	const OSSL_PARAM *p = OSSL_PARAM_locate_const(params, OSSL_CIPHER_PARAM_PADDING);
@@ -143,17 +149,17 @@ static int init(struct cipher *c, const unsigned char *key, size_t key_len, cons
 	}
 	if (c->have_key && (key || turned || !c->have_session) && !begin_session(c))
 		return 0;
-	return params ? set_params(c, params) : 1;
+	return params ? cipher_set_params(c, params) : 1;
 }
 
-static int encrypt_init(void *ctx, const unsigned char *key, size_t key_len,
-			const unsigned char *iv, size_t iv_len, const OSSL_PARAM params[])
+static int cipher_encrypt_init(void *ctx, const unsigned char *key, size_t key_len,
+			       const unsigned char *iv, size_t iv_len, const OSSL_PARAM params[])
 {
 	return init(ctx, key, key_len, iv, iv_len, params, true);
 }
 
-static int decrypt_init(void *ctx, const unsigned char *key, size_t key_len,
-			const unsigned char *iv, size_t iv_len, const OSSL_PARAM params[])
+static int cipher_decrypt_init(void *ctx, const unsigned char *key, size_t key_len,
+			       const unsigned char *iv, size_t iv_len, const OSSL_PARAM params[])
 {
 	return init(ctx, key, key_len, iv, iv_len, params, false);
 }
@@ -307,6 +313,14 @@ static int ctr_update(struct cipher *c, uint8_t *out, const uint8_t *in, size_t 
 	return 1;
 }
 
+/* ---- XTS */
+
+static int xts_update(struct cipher *c, uint8_t *out, const uint8_t *in, size_t len)
+{
+	return !len || (len <= vdpa_crypto_info(c->prov->crypto)->max_size &&
+			run(c, c->encrypt, out, in, (uint32_t)len));
+}
+
 /* ---- what OpenSSL calls */
 
 static int cipher_update(void *ctx, unsigned char *out, size_t *out_len, size_t room,
@@ -317,9 +331,10 @@ static int cipher_update(void *ctx, unsigned char *out, size_t *out_len, size_t 
 	*out_len = 0;
 	if (!c->have_session || (has_iv(c) && !c->have_iv))
 		return 0;
-	if (is_ctr(c)) {
+	if (is_ctr(c) || is_xts(c)) {
 		*out_len = len;
-		return room >= len && ctr_update(c, out, in, len);
+		return room >= len &&
+		       (is_ctr(c) ? ctr_update(c, out, in, len) : xts_update(c, out, in, len));
 	}
 	if (room < c->part_len + len - (c->part_len + len) % BLOCK)
 		return 0;
@@ -333,12 +348,12 @@ static int cipher_final(void *ctx, unsigned char *out, size_t *out_len, size_t r
 	*out_len = 0;
 	if (!c->have_session)
 		return 0;
-	if (is_ctr(c))
+	if (is_ctr(c) || is_xts(c))
 		return 1;
 	return (room >= BLOCK || !c->pad) && block_final(c, out, out_len);
 }
 
-static const OSSL_PARAM *gettable(void *provctx)
+static const OSSL_PARAM *cipher_gettable(void *provctx)
 {
 	static const OSSL_PARAM params[] = {
 		OSSL_PARAM_DEFN(OSSL_CIPHER_PARAM_MODE, OSSL_PARAM_UNSIGNED_INTEGER, NULL, 0),
@@ -351,29 +366,35 @@ static const OSSL_PARAM *gettable(void *provctx)
 	return params;
 }
 
-static int set_size(OSSL_PARAM params[], const char *name, size_t value)
+static unsigned int mode_of(const struct algo *algo)
 {
-	OSSL_PARAM *p = OSSL_PARAM_locate(params, name);
-
-	return !p || OSSL_PARAM_set_size_t(p, value);
+	switch (algo->algo) {
+	case VIRTIO_CRYPTO_CIPHER_AES_ECB:
+		return EVP_CIPH_ECB_MODE;
+	case VIRTIO_CRYPTO_CIPHER_AES_CBC:
+		return EVP_CIPH_CBC_MODE;
+	case VIRTIO_CRYPTO_CIPHER_AES_CTR:
+		return EVP_CIPH_CTR_MODE;
+	default:
+		return EVP_CIPH_XTS_MODE;
+	}
 }
 
-static int get_params(const struct algo *algo, OSSL_PARAM params[])
+static int cipher_get_params(const struct algo *algo, OSSL_PARAM params[])
 {
-	bool ecb = algo->algo == VIRTIO_CRYPTO_CIPHER_AES_ECB;
-	bool ctr = algo->algo == VIRTIO_CRYPTO_CIPHER_AES_CTR;
 	OSSL_PARAM *p = OSSL_PARAM_locate(params, OSSL_CIPHER_PARAM_MODE);
-	/* EVP_CIPH_ECB_MODE, _CBC_MODE, _CTR_MODE */
-	unsigned int mode = ecb ? 1 : ctr ? 5 : 2;
+	unsigned int mode = mode_of(algo);
+	bool blocks = mode == EVP_CIPH_ECB_MODE || mode == EVP_CIPH_CBC_MODE;
 
 	if (p && !OSSL_PARAM_set_uint(p, mode))
 		return 0;
-	return set_size(params, OSSL_CIPHER_PARAM_KEYLEN, algo->key_len) &&
-	       set_size(params, OSSL_CIPHER_PARAM_IVLEN, ecb ? 0 : BLOCK) &&
-	       set_size(params, OSSL_CIPHER_PARAM_BLOCK_SIZE, ctr ? 1 : BLOCK);
+	return provider_set_size(params, OSSL_CIPHER_PARAM_KEYLEN, algo->key_len) &&
+	       provider_set_size(params, OSSL_CIPHER_PARAM_IVLEN,
+				 mode == EVP_CIPH_ECB_MODE ? 0 : BLOCK) &&
+	       provider_set_size(params, OSSL_CIPHER_PARAM_BLOCK_SIZE, blocks ? BLOCK : 1);
 }
 
-static const OSSL_PARAM *gettable_ctx(void *ctx, void *provctx)
+static const OSSL_PARAM *cipher_gettable_ctx(void *ctx, void *provctx)
 {
 	static const OSSL_PARAM params[] = {
 		OSSL_PARAM_DEFN(OSSL_CIPHER_PARAM_KEYLEN, OSSL_PARAM_UNSIGNED_INTEGER, NULL, 0),
@@ -387,7 +408,7 @@ static const OSSL_PARAM *gettable_ctx(void *ctx, void *provctx)
 	return params;
 }
 
-static int get_ctx_params(void *ctx, OSSL_PARAM params[])
+static int cipher_get_ctx_params(void *ctx, OSSL_PARAM params[])
 {
 	struct cipher *c = ctx;
 	OSSL_PARAM *p = OSSL_PARAM_locate(params, OSSL_CIPHER_PARAM_PADDING);
@@ -400,11 +421,11 @@ static int get_ctx_params(void *ctx, OSSL_PARAM params[])
 	p = OSSL_PARAM_locate(params, OSSL_CIPHER_PARAM_UPDATED_IV);
 	if (p && !OSSL_PARAM_set_octet_string(p, c->chain, BLOCK))
 		return 0;
-	return set_size(params, OSSL_CIPHER_PARAM_KEYLEN, c->algo->key_len) &&
-	       set_size(params, OSSL_CIPHER_PARAM_IVLEN, has_iv(c) ? BLOCK : 0);
+	return provider_set_size(params, OSSL_CIPHER_PARAM_KEYLEN, c->algo->key_len) &&
+	       provider_set_size(params, OSSL_CIPHER_PARAM_IVLEN, has_iv(c) ? BLOCK : 0);
 }
 
-static const OSSL_PARAM *settable_ctx(void *ctx, void *provctx)
+static const OSSL_PARAM *cipher_settable_ctx(void *ctx, void *provctx)
 {
 	static const OSSL_PARAM params[] = {
 		OSSL_PARAM_DEFN(OSSL_CIPHER_PARAM_PADDING, OSSL_PARAM_UNSIGNED_INTEGER, NULL, 0),
@@ -414,36 +435,9 @@ static const OSSL_PARAM *settable_ctx(void *ctx, void *provctx)
 	return params;
 }
 
-/* Of each algorithm: who it is, and its table. */
 #define CIPHER(name, number, bytes)                                                                \
 	static const struct algo name##_algo = {number, bytes};                                    \
-                                                                                                   \
-	static void *name##_new(void *provctx)                                                     \
-	{                                                                                          \
-		return cipher_new(provctx, &name##_algo);                                          \
-	}                                                                                          \
-                                                                                                   \
-	static int name##_get(OSSL_PARAM params[])                                                 \
-	{                                                                                          \
-		return get_params(&name##_algo, params);                                           \
-	}                                                                                          \
-                                                                                                   \
-	static const OSSL_DISPATCH name##_table[] = {                                              \
-		FN(OSSL_FUNC_CIPHER_NEWCTX, name##_new),                                           \
-		FN(OSSL_FUNC_CIPHER_FREECTX, cipher_free),                                         \
-		FN(OSSL_FUNC_CIPHER_DUPCTX, cipher_dup),                                           \
-		FN(OSSL_FUNC_CIPHER_ENCRYPT_INIT, encrypt_init),                                   \
-		FN(OSSL_FUNC_CIPHER_DECRYPT_INIT, decrypt_init),                                   \
-		FN(OSSL_FUNC_CIPHER_UPDATE, cipher_update),                                        \
-		FN(OSSL_FUNC_CIPHER_FINAL, cipher_final),                                          \
-		FN(OSSL_FUNC_CIPHER_GETTABLE_PARAMS, gettable),                                    \
-		FN(OSSL_FUNC_CIPHER_GET_PARAMS, name##_get),                                       \
-		FN(OSSL_FUNC_CIPHER_GETTABLE_CTX_PARAMS, gettable_ctx),                            \
-		FN(OSSL_FUNC_CIPHER_GET_CTX_PARAMS, get_ctx_params),                               \
-		FN(OSSL_FUNC_CIPHER_SETTABLE_CTX_PARAMS, settable_ctx),                            \
-		FN(OSSL_FUNC_CIPHER_SET_CTX_PARAMS, set_params),                                   \
-		{0, NULL},                                                                         \
-	};
+	PROVIDED_CIPHER(name, cipher)
 
 CIPHER(ecb128, VIRTIO_CRYPTO_CIPHER_AES_ECB, 16)
 CIPHER(ecb192, VIRTIO_CRYPTO_CIPHER_AES_ECB, 24)
@@ -454,15 +448,10 @@ CIPHER(cbc256, VIRTIO_CRYPTO_CIPHER_AES_CBC, 32)
 CIPHER(ctr128, VIRTIO_CRYPTO_CIPHER_AES_CTR, 16)
 CIPHER(ctr192, VIRTIO_CRYPTO_CIPHER_AES_CTR, 24)
 CIPHER(ctr256, VIRTIO_CRYPTO_CIPHER_AES_CTR, 32)
+CIPHER(xts128, VIRTIO_CRYPTO_CIPHER_AES_XTS, 32)
+CIPHER(xts256, VIRTIO_CRYPTO_CIPHER_AES_XTS, 64)
 
 /* Names as OpenSSL's own providers have them. */
-#define ROW(number, names, name)                                                                   \
-	{                                                                                          \
-		number,                                                                            \
-		{                                                                                  \
-			names, "provider=uvdpa", name##_table, "on a crypto device"                \
-		}                                                                                  \
-	}
 
 const struct provided provided_ciphers[] = {
 	ROW(VIRTIO_CRYPTO_CIPHER_AES_ECB, "AES-128-ECB:2.16.840.1.101.3.4.1.1", ecb128),
@@ -474,5 +463,7 @@ const struct provided provided_ciphers[] = {
 	ROW(VIRTIO_CRYPTO_CIPHER_AES_CTR, "AES-128-CTR", ctr128),
 	ROW(VIRTIO_CRYPTO_CIPHER_AES_CTR, "AES-192-CTR", ctr192),
 	ROW(VIRTIO_CRYPTO_CIPHER_AES_CTR, "AES-256-CTR", ctr256),
+	ROW(VIRTIO_CRYPTO_CIPHER_AES_XTS, "AES-128-XTS:1.3.111.2.1619.0.1.1", xts128),
+	ROW(VIRTIO_CRYPTO_CIPHER_AES_XTS, "AES-256-XTS:1.3.111.2.1619.0.1.2", xts256),
 	{0},
 };

@@ -1,14 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/*
- * Digests.  The device hashes a message at once, so it is gathered first; one that is longer than
- * the device takes is refused.
- */
-#include <errno.h>
+/* Digests. */
 #include <linux/virtio_crypto.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "base/defs.h"
+#include "provider/message.h"
 #include "provider/provider.h"
 
 struct algo {
@@ -19,9 +15,7 @@ struct algo {
 struct digest {
 	struct provider *prov;
 	const struct algo *algo;
-	uint8_t *data;
-	size_t len, room;
-	bool lost; /* a part of the message was refused: there is no digest of it */
+	struct message message;
 };
 
 static void *digest_new(void *provctx, const struct algo *algo)
@@ -41,55 +35,22 @@ static void digest_free(void *ctx)
 
 	if (!digest)
 		return;
-	if (digest->data)
-		explicit_bzero(digest->data, digest->room);
-	free(digest->data);
+	message_release(&digest->message);
 	free(digest);
 }
 
-static int gather(struct digest *digest, const unsigned char *in, size_t len)
-{
-	uint64_t most = vdpa_crypto_info(digest->prov->crypto)->max_size;
-	size_t room = digest->room ? digest->room : 4096;
-	uint8_t *more;
-
-	if (!range_fits(digest->len, len, most))
-		return 0;
-	while (room < digest->len + len)
-		room *= 2;
-	if (room > digest->room) {
-		more = malloc(room);
-		if (!more)
-			return 0;
-		if (digest->data) {
-			memcpy(more, digest->data, digest->len);
-			explicit_bzero(digest->data, digest->room);
-			free(digest->data);
-		}
-		digest->data = more;
-		digest->room = room;
-	}
-	if (len)
-		memcpy(digest->data + digest->len, in, len);
-	digest->len += len;
-	return 1;
-}
-
-/* Not everybody looks at what this returns. */
 static int digest_update(void *ctx, const unsigned char *in, size_t len)
 {
 	struct digest *digest = ctx;
 
-	digest->lost |= !gather(digest, in, len);
-	return !digest->lost;
+	return message_add(&digest->message, digest->prov->crypto, in, len);
 }
 
 static int digest_init(void *ctx, const OSSL_PARAM params[])
 {
 	struct digest *digest = ctx;
 
-	digest->len = 0;
-	digest->lost = false;
+	message_clear(&digest->message);
 	return 1;
 }
 
@@ -97,36 +58,27 @@ static void *digest_dup(void *ctx)
 {
 	struct digest *digest = ctx, *copy = digest_new(digest->prov, digest->algo);
 
-	if (copy && !gather(copy, digest->data, digest->len)) {
+	if (copy && !digest_update(copy, digest->message.data, digest->message.len)) {
 		digest_free(copy);
 		return NULL;
 	}
 	if (copy)
-		copy->lost = digest->lost;
+		copy->message.lost = digest->message.lost;
 	return copy;
 }
 
 static int digest_final(void *ctx, unsigned char *out, size_t *out_len, size_t room)
 {
 	struct digest *digest = ctx;
-	struct vdpa_crypto *crypto = digest->prov->crypto;
 	struct vdpa_crypto_params params = {.service = VIRTIO_CRYPTO_SERVICE_HASH,
 					    .algo = digest->algo->algo};
-	struct vdpa_crypto_op op = {.opcode = VIRTIO_CRYPTO_HASH,
-				    .src = digest->data,
-				    .src_len = (uint32_t)digest->len,
-				    .dst = out,
-				    .dst_room = (uint32_t)digest->algo->size};
-	uint64_t session;
-	int err;
 
-	if (digest->lost || room < digest->algo->size ||
-	    vdpa_crypto_session(crypto, &params, &session, NULL))
+	if (room < digest->algo->size ||
+	    !message_run(&digest->message, digest->prov->crypto, &params, VIRTIO_CRYPTO_HASH, out,
+			 digest->algo->size))
 		return 0;
-	err = vdpa_crypto_run(crypto, session, &op, NULL);
-	vdpa_crypto_end(crypto, session);
-	*out_len = op.dst_len;
-	return !err;
+	*out_len = digest->algo->size;
+	return 1;
 }
 
 static const OSSL_PARAM *digest_gettable(void *provctx)
@@ -191,13 +143,6 @@ DIGEST(sha3_384, VIRTIO_CRYPTO_HASH_SHA3_384, 48, 104)
 DIGEST(sha3_512, VIRTIO_CRYPTO_HASH_SHA3_512, 64, 72)
 
 /* Names as OpenSSL's own providers have them. */
-#define ROW(number, names, name)                                                                   \
-	{                                                                                          \
-		number,                                                                            \
-		{                                                                                  \
-			names, "provider=uvdpa", name##_table, "on a crypto device"                \
-		}                                                                                  \
-	}
 
 const struct provided provided_digests[] = {
 	ROW(VIRTIO_CRYPTO_HASH_SHA1, "SHA1:SHA-1:SSL3-SHA1:1.3.14.3.2.26", sha1),

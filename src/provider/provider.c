@@ -8,20 +8,34 @@
 
 #define SOCKET_ENV "UVDPA_CRYPTO_SOCKET"
 
-/* The rows whose algorithm the device has. */
-static OSSL_ALGORITHM *choose(const struct provided *all, uint64_t mask)
+#define ROWS_MAX 32u
+
+/* Append the rows whose algorithm the device has. */
+static void choose(OSSL_ALGORITHM *to, const struct provided *all, uint64_t mask)
 {
-	OSSL_ALGORITHM *ret;
 	size_t num = 0;
 
-	while (all[num].algorithm.algorithm_names)
+	while (to[num].algorithm_names)
 		num++;
-	ret = calloc(num + 1, sizeof(*ret));
-	num = 0;
-	for (; ret && all->algorithm.algorithm_names; all++)
+	for (; all->algorithm.algorithm_names && num < ROWS_MAX; all++)
 		if (mask >> all->bit & 1)
-			ret[num++] = all->algorithm;
-	return ret;
+			to[num++] = all->algorithm;
+}
+
+static bool choose_all(struct provider *prov)
+{
+	const struct vdpa_crypto_info *info = vdpa_crypto_info(prov->crypto);
+
+	prov->ciphers = calloc(ROWS_MAX + 1, sizeof(OSSL_ALGORITHM));
+	prov->digests = calloc(ROWS_MAX + 1, sizeof(OSSL_ALGORITHM));
+	prov->macs = calloc(ROWS_MAX + 1, sizeof(OSSL_ALGORITHM));
+	if (!prov->ciphers || !prov->digests || !prov->macs)
+		return false;
+	choose(prov->ciphers, provided_ciphers, info->cipher);
+	choose(prov->ciphers, provided_aeads, info->aead);
+	choose(prov->digests, provided_digests, info->hash);
+	choose(prov->macs, provided_macs, info->mac);
+	return true;
 }
 
 static const OSSL_ALGORITHM *query(void *ctx, int operation, int *no_cache)
@@ -34,6 +48,8 @@ static const OSSL_ALGORITHM *query(void *ctx, int operation, int *no_cache)
 		return prov->ciphers;
 	case OSSL_OP_DIGEST:
 		return prov->digests;
+	case OSSL_OP_MAC:
+		return prov->macs;
 	default:
 		return NULL;
 	}
@@ -46,6 +62,7 @@ static void teardown(void *ctx)
 	vdpa_crypto_close(prov->crypto);
 	free(prov->ciphers);
 	free(prov->digests);
+	free(prov->macs);
 	free(prov);
 }
 
@@ -150,15 +167,9 @@ int OSSL_provider_init(const OSSL_CORE_HANDLE *handle, const OSSL_DISPATCH *in,
 		return 0;
 	prov->core = handle;
 	err = vdpa_crypto_open(path, &prov->crypto, &ack);
-	if (!err) {
-		const struct vdpa_crypto_info *info = vdpa_crypto_info(prov->crypto);
-
-		prov->ciphers = choose(provided_ciphers, info->cipher);
-		prov->digests = choose(provided_digests, info->hash);
-	} else {
+	if (err)
 		complain(&core, handle, "uvdpa: %s", vdpa_extack_text(&ack, err));
-	}
-	if (!prov->ciphers || !prov->digests) {
+	if (err || !choose_all(prov)) {
 		teardown(prov);
 		return 0;
 	}

@@ -86,7 +86,7 @@ def check(guest, uvdpa):
 
 
 def provider(lab):
-    """openssl enc, dgst and speed work on the device, and come to the same as without it."""
+    """openssl enc, dgst, mac and speed work on the device, and come to the same as without it."""
     need(OPENSSL, "openssl")
     uvdpa = Uvdpa(lab, "dev add name crypto0 mgmtdev crypto queues 2", "dev bind crypto0 driver virtio")
     env = {**os.environ, "UVDPA_CRYPTO_SOCKET": uvdpa.path("crypto0", "crypto.sock")}
@@ -132,9 +132,15 @@ def provider(lab):
         raise LabError("a digest of too long a message")
     say("dgst")
 
+    for words in (["-digest", "SHA256", "-macopt", f"hexkey:{KEY}", "-in", small, "HMAC"],
+                  ["-cipher", "AES-256-CBC", "-macopt", f"hexkey:{KEY}", "-in", small, "CMAC"]):
+        assert (openssl("mac", *use, *words) == openssl("mac", *words, on_device=False)), words
+    say("mac")
+
     # It draws random bytes, which the device has not.
-    openssl("speed", "-provider", "default", *use[:-1], "?provider=uvdpa", "-elapsed", "-seconds", "1",
-            "-bytes", "16384", "-evp", "aes-128-cbc")
+    for words in (["aes-128-cbc"], ["aes-256-xts"], ["sha256"], ["aes-256-gcm", "-aead"]):
+        openssl("speed", "-provider", "default", *use[:-1], "?provider=uvdpa", "-elapsed",
+                "-seconds", "1", "-bytes", "16384", "-evp", *words)
     say("speed")
     uvdpa("dev unbind crypto0")
     uvdpa.stop()
