@@ -66,16 +66,24 @@ static const struct {
 #undef F
 };
 
-static void read_hex(const char *word, struct vector_bytes *bytes)
+uint32_t vectors_hex(const char *word, uint8_t *buf, uint32_t room)
 {
+	uint32_t len = 0;
+
 	if (!word)
 		fail_msg("a word is missing");
 	if (!strcmp(word, "-"))
-		return;
+		return 0;
 	for (; *word; word += 2) {
-		assert_true(bytes->len < VECTOR_MAX);
-		assert_int_equal(sscanf(word, "%2hhx", &bytes->data[bytes->len++]), 1);
+		assert_true(len < room);
+		assert_int_equal(sscanf(word, "%2hhx", &buf[len++]), 1);
 	}
+	return len;
+}
+
+static void read_hex(const char *word, struct vector_bytes *bytes)
+{
+	bytes->len = vectors_hex(word, bytes->data, VECTOR_MAX);
 }
 
 static void read_vector(char *line, struct vector *v)
@@ -94,26 +102,46 @@ static void read_vector(char *line, struct vector *v)
 			 (struct vector_bytes *)(void *)((char *)v + services[s].fields[i]));
 }
 
-void vectors_each(void (*fn)(const struct vector *v, void *arg), void *arg)
+void vectors_lines(const char *name, void (*fn)(char *line, unsigned int number, void *arg),
+		   void *arg)
 {
 	const char *dir = getenv("UVDPA_TEST_DATA");
 	char path[4096], line[4096];
 	unsigned int number = 0, num = 0;
 	FILE *file;
 
-	snprintf(path, sizeof(path), "%s/crypto.txt", dir ? dir : "tests/data");
+	snprintf(path, sizeof(path), "%s/%s", dir ? dir : "tests/data", name);
 	file = fopen(path, "re");
 	if (!file)
 		fail_msg("cannot open '%s'", path);
 	while (fgets(line, sizeof(line), file)) {
-		struct vector v = {.line = ++number};
-
+		number++;
 		if (line[0] == '#' || line[0] == '\n')
 			continue;
-		read_vector(line, &v);
-		fn(&v, arg);
+		fn(line, number, arg);
 		num++;
 	}
 	fclose(file);
 	assert_true(num > 0);
+}
+
+struct each {
+	void (*fn)(const struct vector *v, void *arg);
+	void *arg;
+};
+
+static void each_line(char *line, unsigned int number, void *arg)
+{
+	const struct each *each = arg;
+	struct vector v = {.line = number};
+
+	read_vector(line, &v);
+	each->fn(&v, each->arg);
+}
+
+void vectors_each(void (*fn)(const struct vector *v, void *arg), void *arg)
+{
+	struct each each = {fn, arg};
+
+	vectors_lines("crypto.txt", each_line, &each);
 }

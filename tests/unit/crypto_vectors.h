@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Known answers of tests/data/crypto.txt, whose path is the environment's UVDPA_TEST_DATA.
+ * Known answers of tests/data, whose path is the environment's UVDPA_TEST_DATA.
  */
 #ifndef UNIT_CRYPTO_VECTORS_H
 #define UNIT_CRYPTO_VECTORS_H
@@ -20,7 +20,13 @@ struct vector {
 	struct vector_bytes key, iv, aad, in, out, tag;
 };
 
-/* Run fn on each; fails the test when there is none. */
+/* Each line of a file that is no comment; fails the test when there is none. */
+void vectors_lines(const char *name, void (*fn)(char *line, unsigned int number, void *arg),
+		   void *arg);
+/* Bytes of a word; "-" for nothing.  Fails the test where it is no such word. */
+uint32_t vectors_hex(const char *word, uint8_t *buf, uint32_t room);
+
+/* Run fn on each of crypto.txt. */
 void vectors_each(void (*fn)(const struct vector *v, void *arg), void *arg);
 
 #endif
