@@ -19,7 +19,7 @@ enum field_kind {
 	FIELD_UINT,
 	FIELD_MAC,
 	FIELD_TEXT,    /* padded with NUL */
-	FIELD_BITS,    /* a mask of services and the like */
+	FIELD_BITS,    /* a mask: of what has names, if there are some */
 	FIELD_SECTORS, /* 512-byte sectors: shown as bytes, too */
 };
 
@@ -31,6 +31,7 @@ struct config_field {
 	uint8_t len;
 	enum field_kind kind;
 	uint8_t feature; /* there only when this bit is offered; ALWAYS */
+	const struct bit_name *names;
 };
 
 struct class_row {
@@ -193,19 +194,54 @@ static const struct bit_name crypto_bits[] = {
 	{0, NULL},
 };
 
+static const struct bit_name crypto_status[] = {{0, "HW_READY"}, {0, NULL}};
+
+static const struct bit_name crypto_services[] = {
+	{0, "CIPHER"}, {1, "HASH"}, {2, "MAC"}, {3, "AEAD"}, {4, "AKCIPHER"}, {0, NULL},
+};
+
+static const struct bit_name crypto_ciphers[] = {
+	{1, "ARC4"},         {2, "AES_ECB"},  {3, "AES_CBC"},  {4, "AES_CTR"},   {5, "DES_ECB"},
+	{6, "DES_CBC"},      {7, "3DES_ECB"}, {8, "3DES_CBC"}, {9, "3DES_CTR"},  {10, "KASUMI_F8"},
+	{11, "SNOW3G_UEA2"}, {12, "AES_F8"},  {13, "AES_XTS"}, {14, "ZUC_EEA3"}, {0, NULL},
+};
+
+static const struct bit_name crypto_hashes[] = {
+	{1, "MD5"},      {2, "SHA1"},      {3, "SHA_224"},        {4, "SHA_256"},
+	{5, "SHA_384"},  {6, "SHA_512"},   {7, "SHA3_224"},       {8, "SHA3_256"},
+	{9, "SHA3_384"}, {10, "SHA3_512"}, {11, "SHA3_SHAKE128"}, {12, "SHA3_SHAKE256"},
+	{0, NULL},
+};
+
+static const struct bit_name crypto_macs[] = {
+	{1, "HMAC_MD5"},     {2, "HMAC_SHA1"},         {3, "HMAC_SHA_224"}, {4, "HMAC_SHA_256"},
+	{5, "HMAC_SHA_384"}, {6, "HMAC_SHA_512"},      {25, "CMAC_3DES"},   {26, "CMAC_AES"},
+	{27, "KASUMI_F9"},   {28, "SNOW3G_UIA2"},      {41, "GMAC_AES"},    {42, "GMAC_TWOFISH"},
+	{49, "CBCMAC_AES"},  {50, "CBCMAC_KASUMI_F9"}, {53, "XCBC_AES"},    {54, "ZUC_EIA3"},
+	{0, NULL},
+};
+
+static const struct bit_name crypto_aeads[] = {
+	{1, "GCM"},
+	{2, "CCM"},
+	{3, "CHACHA20_POLY1305"},
+	{0, NULL},
+};
+
+static const struct bit_name crypto_akciphers[] = {{1, "RSA"}, {2, "ECDSA"}, {0, NULL}};
+
+/* The two halves of a mask are shown as one. */
 static const struct config_field crypto_config[] = {
-	{"status", 0, 4, FIELD_UINT, ALWAYS},
+	{"status", 0, 4, FIELD_BITS, ALWAYS, crypto_status},
 	{"max_dataqueues", 4, 4, FIELD_UINT, ALWAYS},
-	{"crypto_services", 8, 4, FIELD_BITS, ALWAYS},
-	{"cipher_algo_l", 12, 4, FIELD_BITS, ALWAYS},
-	{"cipher_algo_h", 16, 4, FIELD_BITS, ALWAYS},
-	{"hash_algo", 20, 4, FIELD_BITS, ALWAYS},
-	{"mac_algo_l", 24, 4, FIELD_BITS, ALWAYS},
-	{"mac_algo_h", 28, 4, FIELD_BITS, ALWAYS},
-	{"aead_algo", 32, 4, FIELD_BITS, ALWAYS},
+	{"crypto_services", 8, 4, FIELD_BITS, ALWAYS, crypto_services},
+	{"cipher_algo", 12, 8, FIELD_BITS, ALWAYS, crypto_ciphers},
+	{"hash_algo", 20, 4, FIELD_BITS, ALWAYS, crypto_hashes},
+	{"mac_algo", 24, 8, FIELD_BITS, ALWAYS, crypto_macs},
+	{"aead_algo", 32, 4, FIELD_BITS, ALWAYS, crypto_aeads},
 	{"max_cipher_key_len", 36, 4, FIELD_UINT, ALWAYS},
 	{"max_auth_key_len", 40, 4, FIELD_UINT, ALWAYS},
-	{"akcipher_algo", 44, 4, FIELD_BITS, ALWAYS},
+	{"akcipher_algo", 44, 4, FIELD_BITS, ALWAYS, crypto_akciphers},
 	{"max_size", 48, 8, FIELD_UINT, ALWAYS},
 	{0},
 };
@@ -313,6 +349,25 @@ static uint64_t le_value(const uint8_t *p, uint8_t len)
 	return value;
 }
 
+/* By name; bits that have none by number. */
+static void show_bits(const struct config_field *f, uint64_t value, struct vdpa_info *info)
+{
+	if (!f->names) {
+		vdpa_info_fmt(info, f->name, "0x%llx", (unsigned long long)value);
+		return;
+	}
+	vdpa_info_open_list(info, f->name);
+	for (unsigned int bit = 0; bit < 64; bit++) {
+		const char *name = bit_find(f->names, bit);
+
+		if (value & BIT_ULL(bit) && name)
+			vdpa_info_str(info, NULL, name);
+		else if (value & BIT_ULL(bit))
+			vdpa_info_fmt(info, NULL, "bit %u", bit);
+	}
+	vdpa_info_close(info);
+}
+
 static void show_field(const struct config_field *f, const uint8_t *p, struct vdpa_info *info)
 {
 	uint64_t value = f->len <= 8 ? le_value(p, f->len) : 0;
@@ -331,7 +386,7 @@ static void show_field(const struct config_field *f, const uint8_t *p, struct vd
 		vdpa_info_str(info, f->name, text);
 		break;
 	case FIELD_BITS:
-		vdpa_info_fmt(info, f->name, "0x%llx", (unsigned long long)value);
+		show_bits(f, value, info);
 		break;
 	case FIELD_SECTORS:
 		vdpa_info_u64(info, f->name, value);

@@ -3,6 +3,7 @@
 #include <linux/virtio_ids.h>
 #include <linux/virtio_net.h>
 #include <linux/virtio_scsi.h>
+#include <linux/virtio_crypto.h>
 #include <linux/virtio_fs.h>
 #include <linux/virtio_console.h>
 #include <setjmp.h>
@@ -97,6 +98,30 @@ static void test_class_config_of_net(void **state)
 	assert_true(fake_info_has(&info, "supported_hash_types=0x0 "));
 }
 
+/* Masks by name, in two words, too, and what nobody has named. */
+static void test_class_config_of_crypto(void **state)
+{
+	struct virtio_crypto_config cfg = {
+		.status = 1,
+		.max_dataqueues = 2,
+		.crypto_services = 0x11,
+		.cipher_algo_l = 1u << VIRTIO_CRYPTO_CIPHER_AES_XTS | 1u << 31,
+		.hash_algo = 1u << VIRTIO_CRYPTO_HASH_SHA3_SHAKE256,
+		.mac_algo_l = 1u << VIRTIO_CRYPTO_MAC_CMAC_AES,
+		.mac_algo_h = 1u << (VIRTIO_CRYPTO_MAC_CBCMAC_AES - 32),
+		.akcipher_algo = 6,
+		.max_size = 1ull << 33,
+	};
+
+	show(VIRTIO_ID_CRYPTO, 0, &cfg, sizeof(cfg));
+	assert_string_equal(
+		info.text,
+		"status [ HW_READY } max_dataqueues=2 crypto_services [ CIPHER AKCIPHER } "
+		"cipher_algo [ AES_XTS bit 31 } hash_algo [ SHA3_SHAKE256 } "
+		"mac_algo [ CMAC_AES CBCMAC_AES } aead_algo [ } max_cipher_key_len=0 "
+		"max_auth_key_len=0 akcipher_algo [ RSA ECDSA } max_size=8589934592 ");
+}
+
 static void test_class_config_of_others(void **state)
 {
 	struct virtio_console_config console = {.cols = 80, .rows = 25};
@@ -127,6 +152,7 @@ int main(void)
 		cmocka_unit_test(test_class_feature_names),
 		cmocka_unit_test(test_class_config_of_blk),
 		cmocka_unit_test(test_class_config_of_net),
+		cmocka_unit_test(test_class_config_of_crypto),
 		cmocka_unit_test(test_class_config_of_others),
 	};
 
