@@ -9,5 +9,5 @@ const struct virtio_driver *const virtio_drivers[] = {
 #ifdef HAVE_VIRTIO_NET
 	&virtio_net_driver,
 #endif
-	&virtio_crypto_driver, &virtio_rng_driver, NULL,
+	&virtio_crypto_driver,  &virtio_rng_driver, NULL,
 };
