@@ -14,7 +14,7 @@ static bool has(const struct choice *choice, const char *attr)
 }
 
 static int check_foreign(const struct choice *choices, size_t num, const struct choice *chosen,
-			 const struct vdpa_attrs *attrs, struct vdpa_extack *ack)
+			 const char *kind, const struct vdpa_attrs *attrs, struct vdpa_extack *ack)
 {
 	for (size_t i = 0; i < num; i++) {
 		for (size_t j = 0; j < CHOICE_ONLY_MAX && choices[i].only[j]; j++) {
@@ -22,23 +22,29 @@ static int check_foreign(const struct choice *choices, size_t num, const struct 
 
 			if (vdpa_attrs_has(attrs, attr) && !has(chosen, attr))
 				return vdpa_extack_set(ack, -EINVAL,
-						       "'%s' is for backend '%s', not for '%s'",
-						       attr, choices[i].name, chosen->name);
+						       "'%s' is for %s '%s', not for '%s'", attr,
+						       kind, choices[i].name, chosen->name);
 		}
 	}
 	return 0;
 }
 
-int choice_find(const struct choice *choices, size_t num, const char *name,
-		const struct vdpa_attrs *attrs, struct vdpa_extack *ack)
+int choice_find_kind(const struct choice *choices, size_t num, const char *kind, const char *name,
+		     const struct vdpa_attrs *attrs, struct vdpa_extack *ack)
 {
 	for (size_t i = 0; i < num; i++) {
 		int err;
 
 		if (strcmp(choices[i].name, name))
 			continue;
-		err = check_foreign(choices, num, &choices[i], attrs, ack);
+		err = check_foreign(choices, num, &choices[i], kind, attrs, ack);
 		return err ? err : (int)i;
 	}
-	return vdpa_extack_set(ack, -EINVAL, "there is no backend '%s'", name);
+	return vdpa_extack_set(ack, -EINVAL, "there is no %s '%s'", kind, name);
+}
+
+int choice_find(const struct choice *choices, size_t num, const char *name,
+		const struct vdpa_attrs *attrs, struct vdpa_extack *ack)
+{
+	return choice_find_kind(choices, num, "backend", name, attrs, ack);
 }

@@ -23,5 +23,8 @@ struct choice {
  */
 int choice_find(const struct choice *choices, size_t num, const char *name,
 		const struct vdpa_attrs *attrs, struct vdpa_extack *ack);
+/* The same of what is not called a backend. */
+int choice_find_kind(const struct choice *choices, size_t num, const char *kind, const char *name,
+		     const struct vdpa_attrs *attrs, struct vdpa_extack *ack);
 
 #endif

@@ -271,6 +271,7 @@ struct net_backend {
 	unsigned int caps; /* of frames that send() takes; constant */
 	uint16_t max_pairs;
 	uint32_t mtu;             /* its own, 0: none in particular */
+	bool tells_mtu;           /* the driver is told it, unless the device has another */
 	uint8_t mac[NET_MAC_LEN]; /* that suits it, all 0: none in particular */
 	/* Frames stay valid until flush(), not only until send() returns: for one with all caps. */
 	bool holds;

@@ -247,13 +247,21 @@ static int check_backend(const struct net *net, const struct vdpa_attrs *attrs,
 	return 0;
 }
 
+/* 0: none in particular. */
+static uint16_t choose_mtu(const struct net *net, const struct vdpa_attrs *attrs)
+{
+	return (uint16_t)vdpa_attrs_u64(attrs, "mtu",
+					net->backend->tells_mtu ? net->backend->mtu : 0);
+}
+
 static void offer(struct net *net, const struct vdpa_attrs *attrs)
 {
 	uint64_t features = NET_FEATURES;
+	uint16_t mtu = choose_mtu(net, attrs);
 	struct virtio_net_config cfg = {
 		.status = htole16(net->status),
 		.max_virtqueue_pairs = htole16(net->pairs),
-		.mtu = htole16((uint16_t)vdpa_attrs_u64(attrs, "mtu", 0)),
+		.mtu = htole16(mtu),
 		.speed = htole32((uint32_t)vdpa_attrs_u64(attrs, "speed", SPEED_UNKNOWN)),
 		.duplex = DUPLEX_FULL,
 	};
@@ -261,7 +269,7 @@ static void offer(struct net *net, const struct vdpa_attrs *attrs)
 	memcpy(cfg.mac, net->mac, NET_MAC_LEN);
 	if (net->pairs < 2)
 		features &= ~BIT_ULL(VIRTIO_NET_F_MQ);
-	if (!vdpa_attrs_has(attrs, "mtu"))
+	if (!mtu)
 		features &= ~BIT_ULL(VIRTIO_NET_F_MTU);
 	if (!vdpa_attrs_has(attrs, "speed"))
 		features &= ~BIT_ULL(VIRTIO_NET_F_SPEED_DUPLEX);
