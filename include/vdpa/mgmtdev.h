@@ -108,7 +108,7 @@ struct vdpa_mgmtdev_type {
  */
 int vdpa_mgmtdev_type_register(struct vdpa_bus *bus, const struct vdpa_mgmtdev_type *type,
 			       struct vdpa_extack *ack);
-/** All types that come with the library: switch. */
+/** All types that come with the library: switch, tmfifo. */
 int vdpa_mgmtdev_register_builtin(struct vdpa_bus *bus, struct vdpa_extack *ack);
 
 #ifdef __cplusplus

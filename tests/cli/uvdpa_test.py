@@ -300,7 +300,7 @@ def mgmtdevs(scratch):
 
     equal(d.refused(*HUB0), "there is a management device 'hub0' already")
     equal(d.refused("mgmtdev", "add", "x", "type", "nope"),
-          "no type 'nope' of management devices: there are 'switch', 'hub'")
+          "no type 'nope' of management devices: there are 'switch', 'tmfifo', 'hub'")
     contains(d.refused("mgmtdev", "add", "x", "type", "hub", "port", 1), "did you mean 'ports'?")
     equal(d.refused("mgmtdev", "set", "hub0", "file", "x"),
           "'file' cannot be changed later; what can: 'ports'")
@@ -1005,7 +1005,7 @@ def completion(scratch):
     contains(offers("dev", "add", "name", "x", "mgmtdev", "void"), "size")
     equal(offers("dev", "add", "name", "x", "mgmtdev", "void", "mode"), ["fast", "safe"])
     equal(offers("mgmtdev"), ["show", "add", "set", "del"])
-    equal(offers("mgmtdev", "add", "x", "type"), ["switch", "hub"])
+    equal(offers("mgmtdev", "add", "x", "type"), ["switch", "tmfifo", "hub"])
     equal(offers("mgmtdev", "add", "x", "type", "hub"), ["ports", "file", "hang"])
     contains(offers("mgmtdev", "del"), "blk")
     script = os.path.join(os.path.dirname(os.path.realpath(__file__)),

@@ -4,9 +4,11 @@
  */
 #include "base/defs.h"
 #include "parents/switch/switch.h"
+#include "parents/tmfifo/tmfifo.h"
 
 static const struct vdpa_mgmtdev_type *const types[] = {
 	&switch_type,
+	&tmfifo_type,
 };
 
 VDPA_API int vdpa_mgmtdev_register_builtin(struct vdpa_bus *bus, struct vdpa_extack *ack)
