@@ -43,6 +43,7 @@ struct env {
 	struct channel console, net;
 	struct tmfifo_end end;
 	uint64_t now;
+	struct tmfifo_channel_stats console_stats, net_stats; /* of get_stats() */
 	/* Of what the other end got. */
 	uint32_t messages, bytes[4];
 	uint8_t next[4];
@@ -124,6 +125,14 @@ static void set_clock(void *arg)
 	loop_set_clock(worker_loop(env->worker), clock_now, &env->now);
 }
 
+static void get_stats(void *arg)
+{
+	struct env *env = arg;
+
+	env->console_stats = env->console.ch.stats;
+	env->net_stats = env->net.ch.stats;
+}
+
 static void own_clock(void *arg)
 {
 	loop_set_clock(worker_loop(((struct env *)arg)->worker), NULL, NULL);
@@ -186,6 +195,26 @@ static int tear_down(void **state)
 	return 0;
 }
 
+struct give {
+	struct channel *channel;
+	uint32_t len;
+};
+
+static void set_left(void *arg)
+{
+	const struct give *give = arg;
+
+	give->channel->left = give->len;
+}
+
+/* The channel has so many bytes to send; the worker may be at work. */
+static void give(struct env *env, struct channel *channel, uint32_t len)
+{
+	struct give args = {channel, len};
+
+	worker_call(env->worker, set_left, &args);
+}
+
 /*
  * The driver has seen what there is, once: the first call is behind the wake-up, the second behind
  * a round.
@@ -238,7 +267,8 @@ static void test_tmfifo_sends(void **state)
 
 	env->net.message = 15;
 	for (uint32_t len = 1; len < 3000; len += 37) {
-		env->net.left = env->console.left = len;
+		give(env, &env->net, len);
+		give(env, &env->console, len);
 		run(env);
 		assert_int_equal(env->net.left + env->console.left, 0);
 	}
@@ -294,7 +324,7 @@ static void test_tmfifo_full(void **state)
 {
 	struct env *env = *state;
 
-	env->net.left = 100 * 1514;
+	give(env, &env->net, 100 * 1514);
 	settle(env);
 	settle(env);
 	assert_int_equal(in_fifo(env), TMFIFO_MODEL_ENTRIES);
@@ -310,15 +340,15 @@ static void test_tmfifo_small_room(void **state)
 {
 	struct env *env = *state;
 
-	env->console.left = 255 * 8 - 8;
+	give(env, &env->console, 255 * 8 - 8);
 	settle(env);
 	assert_int_equal(in_fifo(env), 255);
-	env->console.left = 1;
+	give(env, &env->console, 1);
 	settle(env);
 	assert_int_equal(in_fifo(env), 255);
 	assert_int_equal(env->console.left, 1);
 	tmfifo_model_read(env->model, TMFIFO_THEIRS, VDPA_TMFIFO_RX, VDPA_TMFIFO_DATA);
-	env->console.left = 100;
+	give(env, &env->console, 100);
 	settle(env);
 	assert_int_equal(in_fifo(env), 256);
 	assert_int_equal(env->console.left, 92);
@@ -328,8 +358,8 @@ static void test_tmfifo_silent(void **state)
 {
 	struct env *env = *state;
 
-	env->net.left = 100 * 1514;
-	env->console.left = 1;
+	give(env, &env->net, 100 * 1514);
+	give(env, &env->console, 1);
 	settle(env);
 	settle(env);
 	advance(env, SILENT_MS - 1);
@@ -359,7 +389,7 @@ static void test_tmfifo_slow(void **state)
 {
 	struct env *env = *state;
 
-	env->net.left = 100 * 1514;
+	give(env, &env->net, 100 * 1514);
 	settle(env);
 	settle(env);
 	for (unsigned int i = 0; i < 5; i++) {
@@ -433,16 +463,17 @@ static void test_tmfifo_unclaimed(void **state)
  */
 static void share(struct env *env, uint32_t frame)
 {
-	struct tmfifo_channel_stats *console = &env->console.ch.stats, *net = &env->net.ch.stats;
+	const struct tmfifo_channel_stats *console = &env->console_stats, *net = &env->net_stats;
 	uint64_t bound = TMFIFO_TURN - 1 + NET_COST(frame);
 
 	env->net.message = frame;
 	while (env->bytes[TMFIFO_END_CONSOLE] < 1000000) {
-		env->net.left = 100 * frame;
-		env->console.left = 100000;
+		give(env, &env->net, 100 * frame);
+		give(env, &env->console, 100000);
 		settle(env);
 		tmfifo_end_run(&env->end);
 	}
+	worker_call(env->worker, get_stats, env);
 	assert_in_range(net->turn_max, TMFIFO_TURN, bound);
 	/* Its messages end with the turn, up to a header and a word. */
 	assert_in_range(console->turn_max, TMFIFO_TURN / 2, TMFIFO_TURN + 15);
@@ -476,8 +507,8 @@ static void test_tmfifo_echo_under_load(void **state)
 	for (unsigned int i = 1; i <= 1000; i++) {
 		unsigned int rounds = 0;
 
-		env->net.left = 10 * 1514;
-		env->console.left = 1;
+		give(env, &env->net, 10 * 1514);
+		give(env, &env->console, 1);
 		while (env->bytes[TMFIFO_END_CONSOLE] < i) {
 			settle(env);
 			tmfifo_end_run(&env->end);
@@ -485,7 +516,8 @@ static void test_tmfifo_echo_under_load(void **state)
 			assert_in_range(++rounds, 1, 4);
 		}
 	}
-	assert_in_range(env->console.ch.stats.wait_max, 0, TMFIFO_TURN + NET_COST(1514));
+	worker_call(env->worker, get_stats, env);
+	assert_in_range(env->console_stats.wait_max, 0, TMFIFO_TURN + NET_COST(1514));
 	assert_false(env->wrong);
 }
 
@@ -496,7 +528,8 @@ static void test_tmfifo_close_amid_message(void **state)
 {
 	struct env *env = *state;
 
-	env->net.message = env->net.left = 3000;
+	env->net.message = 3000;
+	give(env, &env->net, 3000);
 	settle(env);
 	assert_int_equal(in_fifo(env), TMFIFO_MODEL_ENTRIES);
 	tmfifo_end_run(&env->end);
@@ -511,7 +544,7 @@ static void test_tmfifo_close_amid_message(void **state)
 	open_fifo(env, tmfifo_model_regs(env->model, TMFIFO_OURS, true, false));
 	assert_int_equal(tmfifo_attach(env->fifo, &env->net.ch), 0);
 	assert_int_equal(tmfifo_attach(env->fifo, &env->console.ch), 0);
-	env->net.left = 3000;
+	give(env, &env->net, 3000);
 	run(env);
 	assert_int_equal(env->messages, 2);
 	assert_false(env->wrong);
@@ -573,14 +606,14 @@ static void test_tmfifo_dead(void **state)
 	config.poll_ms = 10;
 	assert_int_equal(tmfifo_open(env->bus, &dead.regs, &config, &fifo, &ack), 0);
 	tmfifo_detach(&env->net.ch);
-	env->net.left = 1514;
+	give(env, &env->net, 1514);
 	assert_int_equal(tmfifo_attach(fifo, &env->net.ch), 0);
 	tmfifo_wake(fifo);
 	advance(env, 100);
 	assert_int_equal(env->net.left, 1514);
 	tmfifo_detach(&env->net.ch);
 	tmfifo_close(fifo);
-	env->net.left = 0;
+	give(env, &env->net, 0);
 	assert_int_equal(tmfifo_attach(env->fifo, &env->net.ch), 0);
 }
 

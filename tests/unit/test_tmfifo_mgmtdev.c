@@ -107,24 +107,29 @@ static void close_all(struct rig *rig)
 	tmfifo_model_free(board.end.model);
 }
 
-/* Until the interrupt of the other end. */
-static void wait_irq(void)
+/* Until nothing goes any more: an interrupt comes only then. */
+static void move(void)
+{
+	while (tmfifo_end_run(&board.end))
+		;
+}
+
+static void wait_and_move(void)
 {
 	struct pollfd pfd = {tmfifo_model_irq(board.end.model, TMFIFO_THEIRS), POLLIN, 0};
 
 	if (poll(&pfd, 1, TIMEOUT_MS) != 1)
 		fail_msg("nothing comes");
 	tmfifo_model_irq_ack(board.end.model, TMFIFO_THEIRS);
+	move();
 }
 
 /* The next len bytes that the driver sends are these. */
 static void expect_sent(uint8_t type, const uint8_t *data, uint32_t len)
 {
-	tmfifo_end_run(&board.end);
-	while (board.len < len) {
-		wait_irq();
-		tmfifo_end_run(&board.end);
-	}
+	move();
+	while (board.len < len)
+		wait_and_move();
 	assert_int_equal(board.type, type);
 	assert_int_equal(board.len, len);
 	assert_memory_equal(board.data, data, len);
@@ -135,11 +140,9 @@ static void expect_sent(uint8_t type, const uint8_t *data, uint32_t len)
 static void put_message(uint8_t type, const void *data, uint32_t len)
 {
 	tmfifo_end_put(&board.end, type, data, len);
-	tmfifo_end_run(&board.end);
-	while (!tmfifo_end_ready(&board.end)) {
-		wait_irq();
-		tmfifo_end_run(&board.end);
-	}
+	move();
+	while (!tmfifo_end_ready(&board.end))
+		wait_and_move();
 }
 
 static struct rig_req *post(struct rig *rig)
@@ -353,6 +356,7 @@ static void test_tmfifo_mgmtdev_attributes(void **state)
 {
 	struct vdpa_result res = {0};
 	struct rig rig;
+	int err;
 
 	open_all(&rig, NULL);
 	assert_int_equal(make_fifo(&rig, "x", (const char *const[]){"mtu", "9001", NULL}), -ERANGE);
@@ -377,7 +381,11 @@ static void test_tmfifo_mgmtdev_attributes(void **state)
 	assert_string_equal(rig.ack.msg, "the FIFO has its net device already");
 	assert_int_equal(del_fifo(&rig), -EBUSY);
 	assert_int_equal(del_device(&rig, "dev0"), 0);
-	assert_int_equal(del_fifo(&rig), 0);
+	/* The one that was refused counts until its lane has freed it. */
+	do
+		err = del_fifo(&rig);
+	while (err == -EBUSY);
+	assert_int_equal(err, 0);
 	close_all(&rig);
 }
 

@@ -46,20 +46,16 @@ static volatile uint64_t *at(struct vdpa_tmfifo_regs *regs, enum vdpa_tmfifo_blo
 	return (volatile uint64_t *)(void *)(map->hva + map->off + reg);
 }
 
+/* In the order in which they are written here, also as far as the processor is concerned. */
 static uint64_t uio_read(struct vdpa_tmfifo_regs *regs, enum vdpa_tmfifo_block block, uint32_t reg)
 {
-	uint64_t value = le64toh(*at(regs, block, reg));
-
-	/* What follows goes by what was read, also as far as the processor is concerned. */
-	__atomic_thread_fence(__ATOMIC_ACQUIRE);
-	return value;
+	return le64toh(__atomic_load_n(at(regs, block, reg), __ATOMIC_ACQUIRE));
 }
 
 static void uio_write(struct vdpa_tmfifo_regs *regs, enum vdpa_tmfifo_block block, uint32_t reg,
 		      uint64_t value)
 {
-	__atomic_thread_fence(__ATOMIC_RELEASE);
-	*at(regs, block, reg) = htole64(value);
+	__atomic_store_n(at(regs, block, reg), htole64(value), __ATOMIC_RELEASE);
 }
 
 /* How many there were does not matter.  Most drivers keep the interrupt off until they are told. */
