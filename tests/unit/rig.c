@@ -73,17 +73,55 @@ void rig_open_bus(struct rig *rig, const struct vdpa_soft_class *const *classes)
 	}
 }
 
+struct vdpa_attrs *rig_attrs(const char *const *words)
+{
+	struct vdpa_attrs *attrs = vdpa_attrs_alloc();
+
+	assert_non_null(attrs);
+	for (; words && *words; words += 2)
+		assert_int_equal(vdpa_attrs_add(attrs, words[0], words[1], NULL, NULL), 0);
+	return attrs;
+}
+
+int rig_verb(struct rig *rig, const struct vdpa_result *res)
+{
+	int err = vdpa_bus_wait(rig->bus, res);
+
+	rig->ack = res->ack;
+	return err;
+}
+
+int rig_mgmtdev_add(struct rig *rig, const char *type, const char *name, const char *const *words)
+{
+	struct vdpa_result res = {0};
+
+	vdpa_mgmtdev_add(rig->bus, type, name, rig_attrs(words), vdpa_result_done, &res);
+	return rig_verb(rig, &res);
+}
+
+int rig_mgmtdev_del(struct rig *rig, const char *name)
+{
+	struct vdpa_result res = {0};
+
+	vdpa_mgmtdev_del(rig->bus, name, vdpa_result_done, &res);
+	return rig_verb(rig, &res);
+}
+
+int rig_del(struct rig *rig, const char *name)
+{
+	struct vdpa_result res = {0};
+
+	vdpa_dev_del(rig->bus, name, 0, vdpa_result_done, &res);
+	return rig_verb(rig, &res);
+}
+
 int rig_try_add(struct rig *rig, const char *mgmtdev, const char *const *attrs)
 {
-	struct vdpa_attrs *all = vdpa_attrs_alloc();
 	struct vdpa_result res = {0};
 	int err;
 
-	for (; attrs && *attrs; attrs += 2)
-		assert_int_equal(vdpa_attrs_add(all, attrs[0], attrs[1], NULL, NULL), 0);
-	vdpa_dev_add(rig->bus, "dev0", mgmtdev, all, vdpa_result_done, &res);
-	err = vdpa_bus_wait(rig->bus, &res);
-	rig->ack = res.ack;
+	vdpa_dev_add(rig->bus, "dev0", mgmtdev, rig_attrs(attrs), vdpa_result_done, &res);
+	err = rig_verb(rig, &res);
 	rig->vdev = err ? NULL : vdpa_dev_find(rig->bus, "dev0");
 	return err;
 }

@@ -76,6 +76,14 @@ int rig_try_add(struct rig *rig, const char *mgmtdev, const char *const *attrs);
 void rig_add(struct rig *rig, const char *mgmtdev, const char *const *attrs);
 void rig_close(struct rig *rig);
 
+/* Other verbs: what they say, the text in rig->ack.  A NULL-ended list of KEY, VALUE ...: NULL:
+ * none. */
+struct vdpa_attrs *rig_attrs(const char *const *words);
+int rig_verb(struct rig *rig, const struct vdpa_result *res);
+int rig_mgmtdev_add(struct rig *rig, const char *type, const char *name, const char *const *words);
+int rig_mgmtdev_del(struct rig *rig, const char *name);
+int rig_del(struct rig *rig, const char *name);
+
 /* Run fn on the device's lane and wait.  Returns what it returns; its text is in rig->ack. */
 int rig_lane(struct rig *rig, int (*fn)(struct rig *rig, void *arg), void *arg);
 /* The same without waiting: the eventfd that is returned becomes readable. */

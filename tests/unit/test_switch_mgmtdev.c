@@ -25,48 +25,6 @@
 static const uint8_t own_mac[6] = {0x02, 0, 0, 0, 0, 1};
 static const char *const device_attrs[] = {"mac", "02:00:00:00:00:01", NULL};
 
-static int verb(struct rig *rig, struct vdpa_result *res)
-{
-	int err = vdpa_bus_wait(rig->bus, res);
-
-	rig->ack = res->ack;
-	return err;
-}
-
-static struct vdpa_attrs *make_attrs(const char *const *words)
-{
-	struct vdpa_attrs *attrs = vdpa_attrs_alloc();
-
-	assert_non_null(attrs);
-	for (; words && *words; words += 2)
-		assert_int_equal(vdpa_attrs_add(attrs, words[0], words[1], NULL, NULL), 0);
-	return attrs;
-}
-
-static int make_switch(struct rig *rig, const char *name, const char *const *words)
-{
-	struct vdpa_result res = {0};
-
-	vdpa_mgmtdev_add(rig->bus, "switch", name, make_attrs(words), vdpa_result_done, &res);
-	return verb(rig, &res);
-}
-
-static int del_switch(struct rig *rig, const char *name)
-{
-	struct vdpa_result res = {0};
-
-	vdpa_mgmtdev_del(rig->bus, name, vdpa_result_done, &res);
-	return verb(rig, &res);
-}
-
-static int del_device(struct rig *rig, const char *name)
-{
-	struct vdpa_result res = {0};
-
-	vdpa_dev_del(rig->bus, name, false, vdpa_result_done, &res);
-	return verb(rig, &res);
-}
-
 /* A switch with an uplink and a device; returns a socket on the interface. */
 static int open_all(struct rig *rig, uint64_t features, const char *const *words)
 {
@@ -74,7 +32,7 @@ static int open_all(struct rig *rig, uint64_t features, const char *const *words
 
 	rig_open_bus(rig, NULL);
 	assert_int_equal(vdpa_mgmtdev_register_builtin(rig->bus, NULL), 0);
-	if (make_switch(rig, "sw0", words))
+	if (rig_mgmtdev_add(rig, "switch", "sw0", words))
 		fail_msg("%s", rig->ack.msg);
 	rig_add(rig, "sw0", device_attrs);
 	rig_start(rig, features);
@@ -216,17 +174,17 @@ static void test_switch_mgmtdev_is_kept_by_its_devices(void **state)
 
 	rig_open_bus(&rig, NULL);
 	assert_int_equal(vdpa_mgmtdev_register_builtin(rig.bus, NULL), 0);
-	assert_int_equal(make_switch(&rig, "sw0", NULL), 0);
+	assert_int_equal(rig_mgmtdev_add(&rig, "switch", "sw0", NULL), 0);
 	rig_add(&rig, "sw0", device_attrs);
-	assert_int_equal(del_switch(&rig, "sw0"), -EBUSY);
-	assert_int_equal(del_device(&rig, rig.vdev->name), 0);
-	assert_int_equal(del_switch(&rig, "sw0"), 0);
+	assert_int_equal(rig_mgmtdev_del(&rig, "sw0"), -EBUSY);
+	assert_int_equal(rig_del(&rig, rig.vdev->name), 0);
+	assert_int_equal(rig_mgmtdev_del(&rig, "sw0"), 0);
 	rig_close(&rig);
 }
 
 static void refuse_switch(struct rig *rig, const char *const *words, int err, const char *text)
 {
-	assert_int_equal(make_switch(rig, "sw1", words), err);
+	assert_int_equal(rig_mgmtdev_add(rig, "switch", "sw1", words), err);
 	if (!strstr(rig->ack.msg, text))
 		fail_msg("'%s' does not say '%s'", rig->ack.msg, text);
 }
@@ -250,7 +208,9 @@ static void test_switch_mgmtdev_attributes(void **state)
 	refuse_switch(&rig, (const char *const[]){"uplink", TAP, "uplink-trunk", "x", NULL},
 		      -EINVAL, "uplink: 'trunk' is 'all' or VLANs of 1 to 4094");
 	assert_false(host_net_exists(TAP));
-	assert_int_equal(make_switch(&rig, "sw0", (const char *const[]){"macs", "1", NULL}), 0);
+	assert_int_equal(
+		rig_mgmtdev_add(&rig, "switch", "sw0", (const char *const[]){"macs", "1", NULL}),
+		0);
 	refuse_port(&rig, (const char *const[]){"vlan", "4095", NULL}, -ERANGE, "vlan");
 	refuse_port(&rig, (const char *const[]){"trunk", "1-", NULL}, -EINVAL, "'trunk' is");
 	refuse_port(&rig, (const char *const[]){"backend", "null", NULL}, -EINVAL, "backend");
@@ -268,7 +228,7 @@ static void test_switch_mgmtdev_attributes(void **state)
 static void test_switch_mgmtdev_without_memory(void **state)
 {
 	static const char *const words[] = {"uplink", TAP, NULL};
-	struct vdpa_attrs *attrs = make_attrs(words);
+	struct vdpa_attrs *attrs = rig_attrs(words);
 	struct vdpa_mgmtdev *mdev = NULL;
 	struct vdpa_device *vdev = NULL;
 	bool failed = true;

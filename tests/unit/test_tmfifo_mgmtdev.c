@@ -60,32 +60,6 @@ static const struct vdpa_mgmtdev_type model_type = {
 	.add = model_add,
 };
 
-static int verb(struct rig *rig, struct vdpa_result *res)
-{
-	int err = vdpa_bus_wait(rig->bus, res);
-
-	rig->ack = res->ack;
-	return err;
-}
-
-static struct vdpa_attrs *make_attrs(const char *const *words)
-{
-	struct vdpa_attrs *attrs = vdpa_attrs_alloc();
-
-	assert_non_null(attrs);
-	for (; words && *words; words += 2)
-		assert_int_equal(vdpa_attrs_add(attrs, words[0], words[1], NULL, NULL), 0);
-	return attrs;
-}
-
-static int make_fifo(struct rig *rig, const char *name, const char *const *words)
-{
-	struct vdpa_result res = {0};
-
-	vdpa_mgmtdev_add(rig->bus, "model", name, make_attrs(words), vdpa_result_done, &res);
-	return verb(rig, &res);
-}
-
 static void open_all(struct rig *rig, const char *const *words)
 {
 	struct tmfifo_model *model;
@@ -96,7 +70,7 @@ static void open_all(struct rig *rig, const char *const *words)
 	board.len = board.messages = 0;
 	rig_open_bus(rig, NULL);
 	assert_int_equal(vdpa_mgmtdev_type_register(rig->bus, &model_type, NULL), 0);
-	if (make_fifo(rig, "tmf0", words))
+	if (rig_mgmtdev_add(rig, "model", "tmf0", words))
 		fail_msg("%s", rig->ack.msg);
 }
 
@@ -336,22 +310,6 @@ static void refuse(struct rig *rig, const char *const *words, int err, const cha
 		fail_msg("'%s' does not say '%s'", rig->ack.msg, text);
 }
 
-static int del_device(struct rig *rig, const char *name)
-{
-	struct vdpa_result res = {0};
-
-	vdpa_dev_del(rig->bus, name, 0, vdpa_result_done, &res);
-	return verb(rig, &res);
-}
-
-static int del_fifo(struct rig *rig)
-{
-	struct vdpa_result res = {0};
-
-	vdpa_mgmtdev_del(rig->bus, "tmf0", vdpa_result_done, &res);
-	return verb(rig, &res);
-}
-
 static void test_tmfifo_mgmtdev_attributes(void **state)
 {
 	struct vdpa_result res = {0};
@@ -359,8 +317,12 @@ static void test_tmfifo_mgmtdev_attributes(void **state)
 	int err;
 
 	open_all(&rig, NULL);
-	assert_int_equal(make_fifo(&rig, "x", (const char *const[]){"mtu", "9001", NULL}), -ERANGE);
-	assert_int_equal(make_fifo(&rig, "x", (const char *const[]){"worker", "w", NULL}), -ENOENT);
+	assert_int_equal(
+		rig_mgmtdev_add(&rig, "model", "x", (const char *const[]){"mtu", "9001", NULL}),
+		-ERANGE);
+	assert_int_equal(
+		rig_mgmtdev_add(&rig, "model", "x", (const char *const[]){"worker", "w", NULL}),
+		-ENOENT);
 	assert_string_equal(rig.ack.msg, "there is no worker 'w'");
 	refuse(&rig, NULL, -EINVAL, "'type' is missing");
 	refuse(&rig, (const char *const[]){"type", "blk", NULL}, -EINVAL, "console");
@@ -376,14 +338,14 @@ static void test_tmfifo_mgmtdev_attributes(void **state)
 	       "1 queue pairs at most");
 	/* Each of them has left its place free. */
 	rig_add(&rig, "tmf0", net_attrs);
-	vdpa_dev_add(rig.bus, "dev1", "tmf0", make_attrs(net_attrs), vdpa_result_done, &res);
-	assert_int_equal(verb(&rig, &res), -EBUSY);
+	vdpa_dev_add(rig.bus, "dev1", "tmf0", rig_attrs(net_attrs), vdpa_result_done, &res);
+	assert_int_equal(rig_verb(&rig, &res), -EBUSY);
 	assert_string_equal(rig.ack.msg, "the FIFO has its net device already");
-	assert_int_equal(del_fifo(&rig), -EBUSY);
-	assert_int_equal(del_device(&rig, "dev0"), 0);
+	assert_int_equal(rig_mgmtdev_del(&rig, "tmf0"), -EBUSY);
+	assert_int_equal(rig_del(&rig, "dev0"), 0);
 	/* The one that was refused counts until its lane has freed it. */
 	do
-		err = del_fifo(&rig);
+		err = rig_mgmtdev_del(&rig, "tmf0");
 	while (err == -EBUSY);
 	assert_int_equal(err, 0);
 	close_all(&rig);
@@ -410,7 +372,7 @@ static void test_tmfifo_mgmtdev_without_memory(void **state)
 			mdev->ops->free(mdev);
 	}
 	for (unsigned int kind = 0; kind < 2; kind++) {
-		struct vdpa_attrs *attrs = make_attrs(kinds[kind]);
+		struct vdpa_attrs *attrs = rig_attrs(kinds[kind]);
 
 		failed = true;
 		for (unsigned int n = 1; failed; n++) {

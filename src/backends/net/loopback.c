@@ -4,17 +4,14 @@
  * by the sender's worker.
  */
 #include <errno.h>
-#include <pthread.h>
 #include <stdlib.h>
 
-#include "backends/net/net.h"
+#include "backends/net/burst.h"
 #include "base/defs.h"
 
 struct pair {
 	struct net_queue tx, rx;
-	pthread_mutex_t lock; /* of sink; a burst of the sender's holds it */
-	struct net_sink *sink;
-	bool burst; /* the sink was begun */
+	struct net_burst burst;
 };
 
 struct loopback {
@@ -27,7 +24,7 @@ static void loopback_close(struct net_backend *net)
 	struct loopback *lo = container_of(net, struct loopback, net);
 
 	for (unsigned int i = 0; i < NET_PAIRS_MAX; i++)
-		pthread_mutex_destroy(&lo->pairs[i].lock);
+		net_burst_release(&lo->pairs[i].burst);
 	free(lo);
 }
 
@@ -42,50 +39,35 @@ static void loopback_tx_detach(struct net_queue *queue)
 {
 }
 
-static void set_sink(struct pair *pair, struct net_sink *sink)
-{
-	pthread_mutex_lock(&pair->lock);
-	pair->sink = sink;
-	pthread_mutex_unlock(&pair->lock);
-}
-
 static int loopback_rx_attach(struct net_backend *net, uint16_t pair, struct worker *worker,
 			      struct net_sink *sink, struct net_queue **ret,
 			      struct vdpa_extack *ack)
 {
 	struct pair *p = &container_of(net, struct loopback, net)->pairs[pair];
 
-	set_sink(p, sink);
+	net_burst_set_sink(&p->burst, sink);
 	*ret = &p->rx;
 	return 0;
 }
 
 static void loopback_rx_detach(struct net_queue *queue)
 {
-	set_sink(container_of(queue, struct pair, rx), NULL);
-}
-
-/* Begin a burst with its first frame. */
-static bool begin(struct pair *pair)
-{
-	pthread_mutex_lock(&pair->lock);
-	pair->burst = pair->sink && pair->sink->ops->begin(pair->sink);
-	if (!pair->burst)
-		pthread_mutex_unlock(&pair->lock);
-	return pair->burst;
+	net_burst_set_sink(&container_of(queue, struct pair, rx)->burst, NULL);
 }
 
 static int loopback_send(struct net_queue *queue, const struct net_pkt *pkt)
 {
 	struct pair *pair = container_of(queue, struct pair, tx);
+	struct net_sink *sink;
 	int err;
 
-	if (!pair->burst && !begin(pair))
+	if (!net_burst_begin(&pair->burst))
 		return -ENETDOWN;
-	err = pair->sink->ops->deliver(pair->sink, pkt);
+	sink = pair->burst.sink;
+	err = sink->ops->deliver(sink, pkt);
 	if (unlikely(err == -ENOBUFS)) {
 		/* It is counted where it is lost, and was sent all right. */
-		pair->sink->ops->drop(pair->sink, 1);
+		sink->ops->drop(sink, 1);
 		return 0;
 	}
 	return err == -EMSGSIZE ? 0 : err;
@@ -93,13 +75,7 @@ static int loopback_send(struct net_queue *queue, const struct net_pkt *pkt)
 
 static void loopback_flush(struct net_queue *queue)
 {
-	struct pair *pair = container_of(queue, struct pair, tx);
-
-	if (!pair->burst)
-		return;
-	pair->burst = false;
-	pair->sink->ops->end(pair->sink);
-	pthread_mutex_unlock(&pair->lock);
+	net_burst_end(&container_of(queue, struct pair, tx)->burst);
 }
 
 static const struct net_backend_ops loopback_ops = {
@@ -127,7 +103,7 @@ int net_loopback_open(const struct net_open *open, struct net_backend **ret,
 	};
 	for (unsigned int i = 0; i < NET_PAIRS_MAX; i++) {
 		lo->pairs[i].tx.net = lo->pairs[i].rx.net = &lo->net;
-		pthread_mutex_init(&lo->pairs[i].lock, NULL);
+		net_burst_init(&lo->pairs[i].burst);
 	}
 	*ret = &lo->net;
 	return 0;

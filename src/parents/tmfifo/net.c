@@ -5,9 +5,9 @@
  */
 #include <errno.h>
 #include <linux/virtio_ids.h>
-#include <pthread.h>
 #include <stdlib.h>
 
+#include "backends/net/burst.h"
 #include "backends/net/frames.h"
 #include "base/defs.h"
 #include "parents/tmfifo/ends.h"
@@ -23,10 +23,7 @@ struct fifo_net {
 	uint32_t frame_max;
 	struct frames *frames; /* put by the transmit queue's worker, taken by the FIFO's */
 	bool kick;             /* the former's: they were empty */
-
-	pthread_mutex_t lock; /* of sink; a burst of the FIFO's holds it */
-	struct net_sink *sink;
-	bool burst; /* the sink was begun */
+	struct net_burst burst;
 };
 
 static struct fifo_net *to_net(struct tmfifo_channel *ch)
@@ -52,41 +49,28 @@ static uint32_t net_next(struct tmfifo_channel *ch, uint8_t *buf, uint32_t max)
 	return len;
 }
 
-/* Begin a burst with its first frame. */
-static bool begin(struct fifo_net *fnet)
-{
-	pthread_mutex_lock(&fnet->lock);
-	fnet->burst = fnet->sink && fnet->sink->ops->begin(fnet->sink);
-	if (!fnet->burst)
-		pthread_mutex_unlock(&fnet->lock);
-	return fnet->burst;
-}
-
 static void net_receive(struct tmfifo_channel *ch, const uint8_t *data, uint32_t len)
 {
 	struct fifo_net *fnet = to_net(ch);
 	struct iovec iov = {(void *)data, len};
 	const struct net_pkt pkt = {.iov = &iov, .num = 1, .len = len};
 
-	if (!fnet->burst && !begin(fnet)) {
+	struct net_sink *sink;
+
+	if (!net_burst_begin(&fnet->burst)) {
 		counter_add(&ch->stats.lost, 1);
 		return;
 	}
-	if (fnet->sink->ops->deliver(fnet->sink, &pkt) == -ENOBUFS) {
-		fnet->sink->ops->drop(fnet->sink, 1);
+	sink = fnet->burst.sink;
+	if (sink->ops->deliver(sink, &pkt) == -ENOBUFS) {
+		sink->ops->drop(sink, 1);
 		counter_add(&ch->stats.lost, 1);
 	}
 }
 
 static void net_flush(struct tmfifo_channel *ch)
 {
-	struct fifo_net *fnet = to_net(ch);
-
-	if (!fnet->burst)
-		return;
-	fnet->burst = false;
-	fnet->sink->ops->end(fnet->sink);
-	pthread_mutex_unlock(&fnet->lock);
+	net_burst_end(&to_net(ch)->burst);
 }
 
 static const struct tmfifo_channel_ops channel_ops = {
@@ -110,26 +94,19 @@ static void fifo_tx_detach(struct net_queue *queue)
 {
 }
 
-static void set_sink(struct fifo_net *fnet, struct net_sink *sink)
-{
-	pthread_mutex_lock(&fnet->lock);
-	fnet->sink = sink;
-	pthread_mutex_unlock(&fnet->lock);
-}
-
 static int fifo_rx_attach(struct net_backend *net, uint16_t pair, struct worker *worker,
 			  struct net_sink *sink, struct net_queue **ret, struct vdpa_extack *ack)
 {
 	struct fifo_net *fnet = container_of(net, struct fifo_net, net);
 
-	set_sink(fnet, sink);
+	net_burst_set_sink(&fnet->burst, sink);
 	*ret = &fnet->rx;
 	return 0;
 }
 
 static void fifo_rx_detach(struct net_queue *queue)
 {
-	set_sink(container_of(queue, struct fifo_net, rx), NULL);
+	net_burst_set_sink(&container_of(queue, struct fifo_net, rx)->burst, NULL);
 }
 
 static int fifo_send(struct net_queue *queue, const struct net_pkt *pkt)
@@ -162,7 +139,7 @@ static void fifo_flush(struct net_queue *queue)
 static void net_free(struct fifo_net *fnet)
 {
 	frames_free(fnet->frames);
-	pthread_mutex_destroy(&fnet->lock);
+	net_burst_release(&fnet->burst);
 	free(fnet);
 }
 
@@ -193,7 +170,7 @@ int tmfifo_net_open(struct tmfifo *fifo, uint32_t mtu, const uint8_t mac[NET_MAC
 
 	if (!fnet)
 		return -ENOMEM;
-	pthread_mutex_init(&fnet->lock, NULL);
+	net_burst_init(&fnet->burst);
 	fnet->net = (struct net_backend){
 		.ops = &net_ops, .max_pairs = 1, .mtu = mtu, .tells_mtu = true};
 	memcpy(fnet->net.mac, mac, NET_MAC_LEN);
