@@ -302,6 +302,11 @@ def mgmtdevs(scratch):
     equal(d.refused("mgmtdev", "add", "x", "type", "nope"),
           "no type 'nope' of management devices: there are 'switch', 'tmfifo', 'hub'")
     contains(d.refused("mgmtdev", "add", "x", "type", "hub", "port", 1), "did you mean 'ports'?")
+    contains(d.refused("mgmtdev", "add", "x", "type", "tmfifo"), "'uio' is missing")
+    equal(d.refused("mgmtdev", "add", "x", "type", "tmfifo", "uio", "/dev/null"),
+          "'/dev/null' is no UIO device with mappings")
+    contains(d.refused("mgmtdev", "add", "x", "type", "tmfifo", "uio", "/dev/uio-of-nobody"),
+             "cannot open '/dev/uio-of-nobody'")
     equal(d.refused("mgmtdev", "set", "hub0", "file", "x"),
           "'file' cannot be changed later; what can: 'ports'")
     equal(d.refused("mgmtdev", "del", "hub0"), "'hub0' has 2 devices: remove them first")

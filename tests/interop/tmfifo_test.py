@@ -6,13 +6,11 @@ import random
 import signal
 import threading
 
-from lab import BUILD, Console, Net, main, need, say, uml, until
+from board import Board, shown, start
+from lab import Console, Net, main, need, say, uml, until
 from line import Line
-from uvdpa import Uvdpa
 from web import PAGE
 
-BOARD = os.path.join(BUILD, "tests/hw/tmfifo-board")
-PLUGIN = os.path.join(BUILD, "tests/hw/tmfifo_model.so")
 BULK = 100 << 20
 PORT = 7000
 PAGES = 20
@@ -49,34 +47,6 @@ with socket.create_connection(("10.8.0.2", %d)) as sock:
 assert got == sent.hexdigest(), (got, sent.hexdigest())
 print("the same", flush=True)
 """
-
-
-class Board:
-    """The hardware, and the computer at its other end, which has a network namespace of its own."""
-
-    def __init__(self, lab, console):
-        if not os.path.exists("/dev/net/tun"):
-            need("/dev/net/tun", "of the kernel: module tun")
-        self.socket = lab.path("board.sock")
-        self.space = lab.netns("far")
-        self.process = lab.start("board", [BOARD, self.socket, console, "far0"], netns=self.space)
-        lab.wait_socket(self.socket, self.process)
-        self.space("ip address add 10.8.0.2/24 dev far0")
-        self.space("ip link set far0 up")
-
-
-def start(lab, board, driver, **how):
-    """A daemon with the FIFO tmf0 and its two devices."""
-    net = "driver virtio ifname near0" if driver == "virtio" else f"driver {driver}"
-    return Uvdpa(lab, f"mgmtdev add tmf0 type tmfifo-model board {board.socket}",
-                 "dev add name con0 mgmtdev tmf0 type console",
-                 "dev add name net0 mgmtdev tmf0 type net",
-                 f"dev bind con0 driver {driver}", f"dev bind net0 {net}",
-                 args=["--load", PLUGIN], **how)
-
-
-def shown(uvdpa):
-    return uvdpa.json("mgmtdev show tmf0")["mgmtdev"]["tmf0"]["device"]
 
 
 def check_shares(before, after, net_bytes, lines):
