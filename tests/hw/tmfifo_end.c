@@ -59,6 +59,8 @@ static void take(struct tmfifo_end *end, uint64_t value)
 	}
 	for (int i = 0; i < 8; i++)
 		sum = (uint8_t)(sum + word[i]);
+	if (!sum && !word[1] && !word[2])
+		return;
 	if (sum || (word[0] != TMFIFO_END_NET && word[0] != TMFIFO_END_CONSOLE)) {
 		end->bad++;
 		return;

@@ -36,6 +36,11 @@ class Line:
         assert self.got == data, f"{self.got[:200]}, not {data[:200]}"
         self.got = b""
 
+    def has(self, data):
+        """Whether this is among what has come."""
+        self._fill()
+        return data in self.got
+
     def send(self, data):
         """Writes all, as fast as it goes."""
         def gone():

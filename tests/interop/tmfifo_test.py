@@ -7,7 +7,7 @@ import signal
 import threading
 
 from board import Board, shown, start
-from lab import Console, Net, main, need, say, uml, until
+from lab import Console, LabError, Net, main, need, say, uml, until
 from line import Line
 from web import PAGE
 
@@ -33,6 +33,16 @@ with socket.create_server(("10.8.0.2", %d)) as server:
         sock.close()
 """
 
+FLOOD = """
+import socket
+with socket.socket(type=socket.SOCK_DGRAM) as sock:
+    while True:
+        try:
+            sock.sendto(bytes(1400), ("10.8.0.2", 9))
+        except OSError:
+            pass
+"""
+
 SEND = """
 import hashlib, random, socket, sys
 block = random.Random(1).randbytes(1 << 20)
@@ -49,14 +59,19 @@ print("the same", flush=True)
 """
 
 
+def check_turns(stats):
+    """Who had something to send waited for one turn of the other's at most."""
+    assert stats["net"]["turn_max"] < TURN + FRAME, stats
+    assert stats["console"]["wait_max"] < TURN + FRAME, stats
+    assert stats["net"]["wait_max"] <= TURN + 16, stats
+
+
 def check_shares(before, after, net_bytes, lines):
-    """Who had something to send waited for one turn of the other's at most; nothing was lost."""
+    """Both have got through, in turns, and nothing was lost."""
+    check_turns(after)
     for name in ("garbage", "refused", "cut"):
         assert after[name] == 0, after
     assert after["console"]["lost"] == 0, after
-    assert after["net"]["turn_max"] < TURN + FRAME, after
-    assert after["console"]["wait_max"] < TURN + FRAME, after
-    assert after["net"]["wait_max"] <= TURN + 16, after
     for name, least in (("net", net_bytes), ("console", lines)):
         sent = after[name]["tx_bytes"] - before[name]["tx_bytes"]
         assert sent >= least, f"{name}: {sent} bytes"
@@ -116,6 +131,46 @@ def host(lab):
     uvdpa.stop()
 
 
+def crash(lab):
+    """A daemon that ends amid messages, and the next one, which finds the rest of them."""
+    board = Board(lab, "echo")
+    near = lab.netns("near")
+    uvdpa = start(lab, board, "virtio", netns=near)
+    for end in (uvdpa.crash, lambda: uvdpa("restart"), uvdpa.crash):
+        near("ip address add 10.8.0.1/24 dev near0")
+        near("ip link set near0 up")
+        until("the network", lambda: reaches(near))
+        load = lab.start("load", ["python3", "-c", FLOOD], netns=near)
+        before = shown(uvdpa)["net"]["tx_bytes"]
+        until("a load", lambda: shown(uvdpa)["net"]["tx_bytes"] > before + 1000000)  # pylint: disable=cell-var-from-loop
+        terminal = Line(uvdpa.path("con0", "tty"))
+        terminal.send(b"x" * 200000)
+        end()
+        load.kill()
+        os.close(terminal.fd)
+        until("the console", lambda: comes_back(uvdpa))
+        say(f"understood again after {shown(uvdpa)['garbage']} words of garbage")
+    uvdpa.stop()
+
+
+def comes_back(uvdpa):
+    """Whether the other end sends back a line, maybe behind older ones."""
+    line = Line(uvdpa.path("con0", "tty"))
+    word = b"%d\n" % random.getrandbits(64)
+    line.send(word)
+    try:
+        until("the line", lambda: line.has(word), timeout=3)
+    except LabError:
+        return False
+    finally:
+        os.close(line.fd)
+    return True
+
+
+def reaches(near):
+    return " 0% packet loss" in near("busybox ping -q -c 1 -W 1 10.8.0.2", check=False)
+
+
 def near_python(near, program, *words):
     return near(f"python3 {script(near, program)} {' '.join(map(str, words))}")
 
@@ -147,7 +202,7 @@ def silence(uvdpa, board, near):
     board.process.popen.send_signal(signal.SIGCONT)
     line.expect(b"x" * 4000)
     assert not shown(uvdpa)["silent"]
-    until("the network", lambda: " 0% packet loss" in near("busybox ping -q -c 1 -W 1 10.8.0.2", check=False))
+    until("the network", lambda: reaches(near))
     before = cpu_time(uvdpa.process)
     near("sleep 1")
     assert cpu_time(uvdpa.process) - before < IDLE, "busy while idle"
@@ -207,6 +262,7 @@ def rebind(lab):
         say(f"round {number + 1}")
     this_host(uvdpa, near, far, page)
     after = shown(uvdpa)
+    check_turns(after)
     assert uvdpa.process.pid == pid and after["garbage"] == after["cut"] == 0, after
     assert after["net"]["rx_bytes"] > 2 * PAGES * PAGE and after["console"]["tx_bytes"] > 200000, after
     uvdpa.stop()
@@ -238,4 +294,4 @@ def both(guest, far, page):
     say("the guest's network")
 
 
-main(host, rebind)
+main(host, crash, rebind)

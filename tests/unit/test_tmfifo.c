@@ -156,45 +156,6 @@ static void open_fifo(struct env *env, struct vdpa_tmfifo_regs *regs)
 		fail_msg("%s", ack.msg);
 }
 
-static int set_up(void **state)
-{
-	struct env *env = calloc(1, sizeof(*env));
-
-	assert_int_equal(vdpa_bus_alloc(NULL, &env->bus, NULL), 0);
-	assert_int_equal(vdpa_worker_add(env->bus, "w", -1, 0, NULL), 0);
-	env->worker = vdpa_worker_thread(vdpa_worker_find(env->bus, "w"));
-	env->now = 1000 * MS;
-	worker_call(env->worker, set_clock, env);
-	assert_int_equal(tmfifo_model_alloc(&env->model), 0);
-	tmfifo_end_init(&env->end, env->model);
-	env->end.message = on_message;
-	open_fifo(env, tmfifo_model_regs(env->model, TMFIFO_OURS, true, false));
-	env->console.ch = (struct tmfifo_channel){.ops = &channel_ops, .type = TMFIFO_END_CONSOLE};
-	env->net.ch = (struct tmfifo_channel){.ops = &channel_ops, .type = TMFIFO_END_NET};
-	env->net.message = 1514;
-	assert_int_equal(tmfifo_attach(env->fifo, &env->console.ch), 0);
-	assert_int_equal(tmfifo_attach(env->fifo, &env->net.ch), 0);
-	*state = env;
-	return 0;
-}
-
-static int tear_down(void **state)
-{
-	struct env *env = *state;
-
-	if (env->fifo) {
-		tmfifo_detach(&env->net.ch);
-		tmfifo_detach(&env->console.ch);
-		tmfifo_close(env->fifo);
-	}
-	assert_int_equal(tmfifo_model_faults(env->model, TMFIFO_OURS), 0);
-	tmfifo_model_free(env->model);
-	worker_call(env->worker, own_clock, env);
-	assert_int_equal(vdpa_bus_free(env->bus), 0);
-	free(env);
-	return 0;
-}
-
 struct give {
 	struct channel *channel;
 	uint32_t len;
@@ -233,6 +194,46 @@ static void run(struct env *env)
 		settle(env);
 	while (tmfifo_end_run(&env->end));
 	settle(env);
+}
+
+static int set_up(void **state)
+{
+	struct env *env = calloc(1, sizeof(*env));
+
+	assert_int_equal(vdpa_bus_alloc(NULL, &env->bus, NULL), 0);
+	assert_int_equal(vdpa_worker_add(env->bus, "w", -1, 0, NULL), 0);
+	env->worker = vdpa_worker_thread(vdpa_worker_find(env->bus, "w"));
+	env->now = 1000 * MS;
+	worker_call(env->worker, set_clock, env);
+	assert_int_equal(tmfifo_model_alloc(&env->model), 0);
+	tmfifo_end_init(&env->end, env->model);
+	env->end.message = on_message;
+	open_fifo(env, tmfifo_model_regs(env->model, TMFIFO_OURS, true, false));
+	env->console.ch = (struct tmfifo_channel){.ops = &channel_ops, .type = TMFIFO_END_CONSOLE};
+	env->net.ch = (struct tmfifo_channel){.ops = &channel_ops, .type = TMFIFO_END_NET};
+	env->net.message = 1514;
+	assert_int_equal(tmfifo_attach(env->fifo, &env->console.ch), 0);
+	assert_int_equal(tmfifo_attach(env->fifo, &env->net.ch), 0);
+	run(env);
+	*state = env;
+	return 0;
+}
+
+static int tear_down(void **state)
+{
+	struct env *env = *state;
+
+	if (env->fifo) {
+		tmfifo_detach(&env->net.ch);
+		tmfifo_detach(&env->console.ch);
+		tmfifo_close(env->fifo);
+	}
+	assert_int_equal(tmfifo_model_faults(env->model, TMFIFO_OURS), 0);
+	tmfifo_model_free(env->model);
+	worker_call(env->worker, own_clock, env);
+	assert_int_equal(vdpa_bus_free(env->bus), 0);
+	free(env);
+	return 0;
 }
 
 /* The timers that are due then have run. */
@@ -550,6 +551,26 @@ static void test_tmfifo_close_amid_message(void **state)
 	assert_false(env->wrong);
 }
 
+/* A driver that was killed amid a message: the next one's are understood all the same. */
+static void test_tmfifo_half_message_of_another(void **state)
+{
+	struct env *env = *state;
+	const uint64_t hdr = 0x0000000000ee0501; /* 1518 bytes for the network */
+
+	tmfifo_detach(&env->net.ch);
+	tmfifo_detach(&env->console.ch);
+	tmfifo_close(env->fifo);
+	tmfifo_model_write(env->model, TMFIFO_OURS, VDPA_TMFIFO_TX, VDPA_TMFIFO_DATA,
+			   hdr | 0x0cull << 56);
+	open_fifo(env, tmfifo_model_regs(env->model, TMFIFO_OURS, true, false));
+	assert_int_equal(tmfifo_attach(env->fifo, &env->net.ch), 0);
+	assert_int_equal(tmfifo_attach(env->fifo, &env->console.ch), 0);
+	give(env, &env->console, 3);
+	run(env);
+	assert_int_equal(env->bytes[TMFIFO_END_CONSOLE], 3);
+	assert_int_equal(env->end.bad, 0);
+}
+
 /* Registers of hardware that is not there, or goes away. */
 struct dead {
 	struct vdpa_tmfifo_regs regs;
@@ -665,6 +686,7 @@ int main(void)
 		TEST(turns_of_short_frames),
 		TEST(echo_under_load),
 		TEST(close_amid_message),
+		TEST(half_message_of_another),
 		TEST(dead),
 		TEST(polled),
 	};

@@ -469,10 +469,23 @@ void tmfifo_detach(struct tmfifo_channel *ch)
 
 /* ---- life */
 
+/*
+ * Whoever drove this end before may have left amid a message.  Zeroes are the rest of it, however
+ * long it was, and behind that keepalives.
+ */
+static void greet(struct tmfifo *fifo)
+{
+	uint32_t longest =
+		fifo->config.frame_max > TMFIFO_TURN ? fifo->config.frame_max : TMFIFO_TURN;
+
+	fifo->end = tmfifo_msg_words(longest) - 1;
+}
+
 static void start(void *arg)
 {
 	struct tmfifo *fifo = arg;
 
+	greet(fifo);
 	fifo->err = worker_attach_local(fifo->worker, &fifo->src);
 	if (fifo->err || fifo->regs->irq < 0)
 		return;
