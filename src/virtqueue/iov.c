@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+#include "virtqueue/iov.h"
+
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/defs.h"
@@ -65,4 +68,22 @@ VDPA_API size_t vdpa_iov_set(const struct iovec *iov, size_t num, size_t off, in
 		done += part;
 	}
 	return done;
+}
+
+struct iovec *iov_cut(const struct iovec *iov, unsigned int num, size_t skip, size_t len,
+		      unsigned int *ret_num)
+{
+	struct iovec *cut = malloc((num ? num : 1) * sizeof(*cut));
+	unsigned int n = 0;
+	void *base;
+
+	for (unsigned int i = 0; cut && i < num && len; i++) {
+		size_t part = piece(&iov[i], &skip, len, &base);
+
+		if (part)
+			cut[n++] = (struct iovec){base, part};
+		len -= part;
+	}
+	*ret_num = n;
+	return cut;
 }

@@ -14,6 +14,7 @@
 #include <linux/virtio_config.h>
 #include <linux/virtio_crypto.h>
 #include <linux/virtio_ids.h>
+#include <linux/virtio_scsi.h>
 #include <stdio.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
@@ -29,9 +30,10 @@ struct parent {
 	void (*fill)(uint16_t idx, struct rig_req *req, uint32_t *out_len, uint32_t *in_len);
 	/* The answer is right. */
 	void (*check)(uint16_t idx, const struct rig_req *req);
-	bool in_fd;    /* "FILE" in attrs stands for a file of 1 MiB */
-	bool on_stdio; /* zeros come from the standard input for ever */
-	bool refused;  /* the answer is no, and counts as an error */
+	bool in_fd;     /* "FILE" in attrs stands for a file of 1 MiB */
+	bool on_stdio;  /* zeros come from the standard input for ever */
+	bool refused;   /* the answer is no, and counts as an error */
+	uint16_t first; /* queue that takes such requests; the later ones do, too */
 };
 
 /* ---- the least that is a device */
@@ -151,6 +153,29 @@ static void crypto_check(uint16_t idx, const struct rig_req *req)
 
 #endif
 
+/* ---- SCSI hosts: what is unit 0? */
+
+static void scsi_fill(uint16_t idx, struct rig_req *req, uint32_t *out_len, uint32_t *in_len)
+{
+	const struct virtio_scsi_cmd_req cmd = {.lun = {1}, .cdb = {0x12, [4] = 36}};
+
+	memcpy(req->out, &cmd, sizeof(cmd));
+	*out_len = sizeof(cmd);
+	*in_len = sizeof(struct virtio_scsi_cmd_resp) + 36;
+	memset(req->in, 0xff, *in_len);
+}
+
+static void scsi_check(uint16_t idx, const struct rig_req *req)
+{
+	struct virtio_scsi_cmd_resp resp;
+
+	memcpy(&resp, req->in, sizeof(resp));
+	assert_int_equal(req->len, sizeof(resp) + 36);
+	assert_int_equal(resp.response, VIRTIO_SCSI_S_OK);
+	assert_int_equal(resp.status, 0);
+	assert_memory_equal(req->in + sizeof(resp) + 8, "uvdpa   ", 8);
+}
+
 static const struct parent parents[] = {
 	{"echo", echo_classes, "echo", {"queues", "3"}, echo_fill, echo_check},
 	{"echo-in-order",
@@ -183,6 +208,21 @@ static const struct parent parents[] = {
 #ifdef HAVE_LIBCRYPTO
 	{"crypto", NULL, "crypto", {"queues", "3"}, crypto_fill, crypto_check, .refused = true},
 #endif
+	{"scsi-ram",
+	 NULL,
+	 "scsi",
+	 {"lun0-backend", "ram", "lun0-size", "1M", "request-queues", "2"},
+	 scsi_fill,
+	 scsi_check,
+	 .first = 2},
+	{"scsi-file",
+	 NULL,
+	 "scsi",
+	 {"lun0", "FILE", "request-queues", "2", "in-order", "on"},
+	 scsi_fill,
+	 scsi_check,
+	 true,
+	 .first = 2},
 };
 
 static const struct parent *parent;
@@ -239,6 +279,12 @@ static void open_rig(struct rig *rig)
 	}
 }
 
+/* Queues that take requests, in turn. */
+static uint16_t queue_of(const struct rig *rig, int i)
+{
+	return (uint16_t)(parent->first + i % (rig->nvqs - parent->first));
+}
+
 static struct rig_req *offer(struct rig *rig, uint16_t idx)
 {
 	struct rig_req *req = rig_req(rig);
@@ -271,7 +317,7 @@ static void serve(struct rig *rig, uint16_t idx, int num)
 
 static void serve_all(struct rig *rig)
 {
-	for (uint16_t idx = 0; idx < rig->nvqs; idx++)
+	for (uint16_t idx = parent->first; idx < rig->nvqs; idx++)
 		serve(rig, idx, 4);
 }
 
@@ -403,7 +449,7 @@ static void test_parent_serves(void **state)
 static void run_long(struct rig *rig)
 {
 	for (int round = 0; round < 60; round++)
-		serve(rig, (uint16_t)(round % rig->nvqs), 1 + round % 32);
+		serve(rig, queue_of(rig, round), 1 + round % 32);
 }
 
 static void test_parent_serves_long(void **state)
@@ -420,52 +466,52 @@ static void test_parent_waits_for_driver_ok(void **state)
 	open_rig(&rig);
 	assert_int_equal(rig_lane(&rig, rig_do_negotiate, &features), 0);
 	assert_int_equal(rig_lane(&rig, rig_do_setup, NULL), 0);
-	req = offer(&rig, 0);
-	rig_kick(&rig, 0);
-	rig_collect(&rig, 0);
+	req = offer(&rig, parent->first);
+	rig_kick(&rig, parent->first);
+	rig_collect(&rig, parent->first);
 	assert_false(req->done);
 	assert_int_equal(rig_lane(&rig, rig_do_driver_ok, NULL), 0);
-	finish(&rig, 0, req);
+	finish(&rig, parent->first, req);
 	rig_close(&rig);
 }
 
 static int do_state(struct rig *rig, void *state)
 {
-	return vdpa_get_vq_state(rig->vdev, 0, state);
+	return vdpa_get_vq_state(rig->vdev, parent->first, state);
 }
 
 static int do_set_state(struct rig *rig, void *state)
 {
-	return vdpa_set_vq_state(rig->vdev, 0, state, &rig->ack);
+	return vdpa_set_vq_state(rig->vdev, parent->first, state, &rig->ack);
 }
 
 static int do_address(struct rig *rig, void *unused)
 {
-	return vdpa_set_vq_address(rig->vdev, 0, 0, 0x1000, 0x2000, &rig->ack);
+	return vdpa_set_vq_address(rig->vdev, parent->first, 0, 0x1000, 0x2000, &rig->ack);
 }
 
 static void run_stop_start(struct rig *rig)
 {
-	uint16_t idx = 0;
+	uint16_t idx = parent->first;
 
 	for (int round = 0; round < 10; round++) {
 		struct vdpa_vq_state state = {0};
 		struct rig_req *reqs[6];
 
 		for (int i = 0; i < 3; i++)
-			reqs[i] = offer(rig, 0);
-		rig_kick(rig, 0);
+			reqs[i] = offer(rig, parent->first);
+		rig_kick(rig, parent->first);
 		assert_int_equal(rig_lane(rig, do_address, NULL), -EBUSY);
 		assert_int_equal(rig_lane(rig, rig_do_stop, &idx), 0);
 		assert_int_equal(rig_lane(rig, do_state, &state), 0);
 		assert_int_equal(state.packed, !!(rig->features & RIG_PACKED));
 		for (int i = 3; i < 6; i++)
-			reqs[i] = offer(rig, 0);
-		rig_kick(rig, 0);
+			reqs[i] = offer(rig, parent->first);
+		rig_kick(rig, parent->first);
 		assert_int_equal(rig_lane(rig, do_set_state, &state), 0);
 		assert_int_equal(rig_lane(rig, rig_do_ready, &idx), 0);
 		for (int i = 0; i < 6; i++)
-			finish(rig, 0, reqs[i]);
+			finish(rig, parent->first, reqs[i]);
 	}
 }
 
@@ -476,11 +522,12 @@ static void test_parent_stops_and_starts_a_queue(void **state)
 
 static int do_bad_ring(struct rig *rig, void *unused)
 {
-	uint16_t idx = 0;
+	uint16_t idx = parent->first;
 	int err = rig_do_stop(rig, &idx);
 
 	if (!err)
-		err = vdpa_set_vq_address(rig->vdev, 0, UINT64_MAX - 15, 0x1000, 0x2000, NULL);
+		err = vdpa_set_vq_address(rig->vdev, parent->first, UINT64_MAX - 15, 0x1000, 0x2000,
+					  NULL);
 	return err ? err : rig_do_ready(rig, &idx);
 }
 
@@ -491,7 +538,7 @@ static void test_parent_ring_at_a_bad_place(void **state)
 	open_rig(&rig);
 	rig_start(&rig, 0);
 	assert_int_not_equal(rig_lane(&rig, do_bad_ring, NULL), 0);
-	for (uint16_t idx = 1; idx < rig.nvqs; idx++)
+	for (uint16_t idx = parent->first + 1; idx < rig.nvqs; idx++)
 		serve(&rig, idx, 2);
 	rig_reset(&rig);
 	rig_start(&rig, 0);
@@ -505,10 +552,10 @@ static void test_parent_survives_a_broken_ring(void **state)
 
 	open_rig(&rig);
 	rig_start(&rig, 0);
-	rig_break_ring(&rig, 0);
+	rig_break_ring(&rig, parent->first);
 	rig_wait_fd(rig.changed);
 	assert_true(rig_status(&rig) & VIRTIO_CONFIG_S_NEEDS_RESET);
-	for (uint16_t idx = 1; idx < rig.nvqs; idx++)
+	for (uint16_t idx = parent->first + 1; idx < rig.nvqs; idx++)
 		serve(&rig, idx, 2);
 	rig_reset(&rig);
 	assert_int_equal(rig_lane(&rig, do_as_new, NULL), 0);
@@ -523,45 +570,45 @@ static int do_no_call(struct rig *rig, void *unused)
 {
 	int none = -1;
 
-	return vdpa_set_vq_call(rig->vdev, 0, &none);
+	return vdpa_set_vq_call(rig->vdev, parent->first, &none);
 }
 
 static int do_call(struct rig *rig, void *fd)
 {
-	return vdpa_set_vq_call(rig->vdev, 0, fd);
+	return vdpa_set_vq_call(rig->vdev, parent->first, fd);
 }
 
 static int do_kick_fd(struct rig *rig, void *fd)
 {
-	return vdpa_set_vq_kick(rig->vdev, 0, fd);
+	return vdpa_set_vq_kick(rig->vdev, parent->first, fd);
 }
 
 static void run_new_descriptors(struct rig *rig)
 {
-	struct rig_vq *vq = &rig->vqs[0];
+	struct rig_vq *vq = &rig->vqs[parent->first];
 
 	for (int round = 0; round < 5; round++) {
 		int call = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK), given = dup(call);
-		struct rig_req *req = offer(rig, 0);
+		struct rig_req *req = offer(rig, parent->first);
 
-		rig_kick(rig, 0);
+		rig_kick(rig, parent->first);
 		assert_int_equal(rig_lane(rig, do_no_call, NULL), 0);
 		assert_int_equal(rig_lane(rig, do_call, &given), 0);
 		assert_int_equal(given, -1);
 		close(vq->call);
 		vq->call = call;
-		finish(rig, 0, req);
+		finish(rig, parent->first, req);
 
 		close(vq->kick);
 		vq->kick = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 		/* What was offered before a kick was possible is found all the same. */
-		req = offer(rig, 0);
+		req = offer(rig, parent->first);
 		vdpa_drvq_publish(vq->q);
 		given = dup(vq->kick);
 		assert_int_equal(rig_lane(rig, do_kick_fd, &given), 0);
 		assert_int_equal(given, -1);
-		finish(rig, 0, req);
-		serve(rig, 0, 4);
+		finish(rig, parent->first, req);
+		serve(rig, parent->first, 4);
 	}
 }
 
@@ -577,16 +624,16 @@ static void test_parent_kick_without_descriptor(void **state)
 	open_rig(&rig);
 	rig_start(&rig, 0);
 	for (int i = 0; i < 10; i++) {
-		struct rig_req *req = offer(&rig, 0);
+		struct rig_req *req = offer(&rig, parent->first);
 		int err;
 
-		vdpa_drvq_publish(rig.vqs[0].q);
-		err = vdpa_kick_vq(rig.vdev, 0);
+		vdpa_drvq_publish(rig.vqs[parent->first].q);
+		err = vdpa_kick_vq(rig.vdev, parent->first);
 		if (err == -EOPNOTSUPP)
-			eventfd_write(rig.vqs[0].kick, 1);
+			eventfd_write(rig.vqs[parent->first].kick, 1);
 		else
 			assert_int_equal(err, 0);
-		finish(&rig, 0, req);
+		finish(&rig, parent->first, req);
 	}
 	assert_int_equal(vdpa_kick_vq(rig.vdev, rig.vdev->nvqs), -EINVAL);
 	rig_close(&rig);
@@ -597,24 +644,24 @@ static void test_parent_kick_without_descriptor(void **state)
 static void run_suspend(struct rig *rig)
 {
 	for (int round = 0; round < 10; round++) {
-		struct rig_req *before = offer(rig, 0), *after;
+		struct rig_req *before = offer(rig, parent->first), *after;
 		int err;
 
-		rig_kick(rig, 0);
+		rig_kick(rig, parent->first);
 		err = rig_lane(rig, rig_do_suspend, NULL);
 		if (err == -EOPNOTSUPP) {
-			finish(rig, 0, before);
+			finish(rig, parent->first, before);
 			return;
 		}
 		assert_int_equal(err, 0);
-		rig_collect(rig, 0);
-		after = offer(rig, 0);
-		rig_kick(rig, 0);
-		rig_collect(rig, 0);
+		rig_collect(rig, parent->first);
+		after = offer(rig, parent->first);
+		rig_kick(rig, parent->first);
+		rig_collect(rig, parent->first);
 		assert_false(after->done);
 		assert_int_equal(rig_lane(rig, rig_do_resume, NULL), 0);
-		finish(rig, 0, before);
-		finish(rig, 0, after);
+		finish(rig, parent->first, before);
+		finish(rig, parent->first, after);
 	}
 	serve_all(rig);
 }
@@ -629,7 +676,7 @@ static void run_reset(struct rig *rig)
 	uint64_t features = rig->features & ~RIG_VERSION_1;
 
 	for (int round = 0; round < 10; round++) {
-		for (uint16_t idx = 0; idx < rig->nvqs; idx++) {
+		for (uint16_t idx = parent->first; idx < rig->nvqs; idx++) {
 			for (int i = 0; i < 16; i++)
 				offer(rig, idx);
 			rig_kick(rig, idx);
@@ -654,13 +701,13 @@ static void run_maps(struct rig *rig)
 		struct rig_req *reqs[4];
 
 		for (int i = 0; i < 4; i++)
-			reqs[i] = offer(rig, (uint16_t)(i % rig->nvqs));
+			reqs[i] = offer(rig, queue_of(rig, i));
 		for (uint16_t idx = 0; idx < rig->nvqs; idx++)
 			rig_kick(rig, idx);
 		assert_int_equal(rig_lane(rig, rig_do_set_map, map), 0);
 		vdpa_iotlb_put(map);
 		for (int i = 0; i < 4; i++)
-			finish(rig, (uint16_t)(i % rig->nvqs), reqs[i]);
+			finish(rig, queue_of(rig, i), reqs[i]);
 		serve_all(rig);
 	}
 }
@@ -679,7 +726,7 @@ static void run_moves(struct rig *rig)
 	workers[0] = vdpa_worker_find(rig->bus, "a");
 	workers[1] = vdpa_worker_find(rig->bus, "b");
 	for (int round = 0; round < 20; round++) {
-		struct rig_move move = {(uint16_t)(round % rig->nvqs), workers[round / 4 % 2]};
+		struct rig_move move = {queue_of(rig, round), workers[round / 4 % 2]};
 		struct rig_req *reqs[4];
 		int done, err;
 
@@ -715,11 +762,11 @@ static void test_parent_counts(void **state)
 	open_rig(&rig);
 	if (rig.vdev->ops->get_vq_stats) {
 		rig_start(&rig, 0);
-		serve(&rig, 0, 10);
+		serve(&rig, parent->first, 10);
 		/* A device that still looks at its ring needs no kick. */
-		while (!rig_stats(&rig, 0).kicks && served++ < 1000)
-			serve(&rig, 0, 1);
-		stats = rig_stats(&rig, 0);
+		while (!rig_stats(&rig, parent->first).kicks && served++ < 1000)
+			serve(&rig, parent->first, 1);
+		stats = rig_stats(&rig, parent->first);
 		assert_int_equal(stats.requests, served);
 		assert_true(stats.bytes_in >= 10);
 		assert_int_equal(stats.errors, parent->refused ? served : 0);
@@ -728,7 +775,7 @@ static void test_parent_counts(void **state)
 		assert_true(stats.calls >= 1);
 		/* They outlive a reset. */
 		rig_reset(&rig);
-		assert_int_equal(rig_stats(&rig, 0).requests, served);
+		assert_int_equal(rig_stats(&rig, parent->first).requests, served);
 	}
 	rig_close(&rig);
 }
@@ -748,25 +795,25 @@ static void run_dirty_log(struct rig *rig)
 	uint64_t page;
 	int err;
 
-	serve(rig, 0, 4);
+	serve(rig, parent->first, 4);
 	assert_int_equal(vdpa_mem_alloc("log", pages / 8, &mem, NULL), 0);
 	bits = vdpa_mem_hva(mem);
 	assert_int_equal(vdpa_dirty_log_alloc(mem, &log, NULL), 0);
 	err = rig_lane(rig, do_dirty_log, log);
 	if (err != -EOPNOTSUPP) {
 		assert_int_equal(err, 0);
-		req = offer(rig, 0);
+		req = offer(rig, parent->first);
 		page = req->in_iova / 4096;
 		assert_false(bits[page / 8] & 1 << page % 8);
-		rig_kick(rig, 0);
-		finish(rig, 0, req);
+		rig_kick(rig, parent->first);
+		finish(rig, parent->first, req);
 		assert_true(__atomic_load_n(&bits[page / 8], __ATOMIC_RELAXED) & 1 << page % 8);
 		/* What is only read does not count. */
 		page = req->out_iova / 4096;
 		assert_false(bits[page / 8] & 1 << page % 8);
 		assert_int_equal(rig_lane(rig, do_dirty_log, NULL), 0);
 	}
-	serve(rig, 0, 4);
+	serve(rig, parent->first, 4);
 	vdpa_dirty_log_put(log);
 }
 
@@ -791,7 +838,7 @@ static void run_inflight(struct rig *rig)
 		assert_int_equal(rig_lane(rig, rig_do_reset, NULL), 0);
 		assert_int_equal(rig_lane(rig, rig_do_reconnect, &region), 0);
 		assert_int_equal(rig_lane(rig, rig_do_driver_ok, NULL), 0);
-		serve(rig, 0, 32);
+		serve(rig, parent->first, 32);
 		serve_all(rig);
 		assert_int_equal(rig_lane(rig, rig_do_suspend, NULL), 0);
 		assert_int_equal(rig_lane(rig, rig_do_resume, NULL), 0);
@@ -842,15 +889,15 @@ static void run_record(struct rig *rig)
 	serve_all(rig);
 	if (rig_lane(rig, rig_do_suspend, NULL) == -EOPNOTSUPP)
 		return;
-	req = offer(rig, 0);
-	rig_kick(rig, 0);
+	req = offer(rig, parent->first);
+	rig_kick(rig, parent->first);
 	assert_int_equal(rig_lane(rig, do_save, &record), 0);
 	assert_int_equal(vdpa_state_encode(&record, &bytes, &len), 0);
 	assert_int_equal(vdpa_state_decode(bytes, len, &copy, NULL), 0);
 	rig_lane(rig, rig_do_reset, NULL);
 	assert_int_equal(rig_lane(rig, do_load, &copy), 0);
 	assert_int_equal(rig_lane(rig, give_descriptors, NULL), 0);
-	finish(rig, 0, req);
+	finish(rig, parent->first, req);
 	serve_all(rig);
 	free(bytes);
 	vdpa_state_clear(&record);

@@ -13,23 +13,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "fuzz_input.h"
 #include "parents/soft/blk_request.h"
 
 #define MAX_PIECES 64
 #define DISK       "64K"
-
-struct input {
-	const uint8_t *data;
-	size_t len;
-};
-
-static uint8_t next(struct input *in)
-{
-	if (!in->len)
-		return 0;
-	in->len--;
-	return *in->data++;
-}
 
 static const struct vdpa_attr_desc table[] = {BLOCK_ATTRS, {0}};
 

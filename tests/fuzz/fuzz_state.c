@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * State records as they may be found on a disk.  What is accepted is written and read again, and is
- * the same then; its inner row can be searched; and a disk of the software core takes it or not,
- * but works afterwards.
+ * the same then; its inner row can be searched; and a disk or a SCSI host of the software core
+ * takes it or not, but works afterwards.
  */
 #include <errno.h>
+#include <linux/virtio_ids.h>
 #include <poll.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -41,24 +42,32 @@ static void look(const struct vdpa_state *state)
 			expect(vdpa_state_find(state->blob, tag, &len) && len == sizeof(value));
 }
 
-/* One for all inputs. */
-static struct vdpa_device *disk(struct vdpa_bus **ret)
+static void add(struct vdpa_bus *bus, const char *name, const char *mgmtdev,
+		const char *const words[4])
 {
-	static struct vdpa_bus *bus;
-	struct vdpa_attrs *attrs;
+	struct vdpa_attrs *attrs = vdpa_attrs_alloc();
 	struct vdpa_result res = {0};
 
+	expect(attrs && !vdpa_attrs_add(attrs, words[0], words[1], NULL, NULL) &&
+	       !vdpa_attrs_add(attrs, words[2], words[3], NULL, NULL));
+	vdpa_dev_add(bus, name, mgmtdev, attrs, vdpa_result_done, &res);
+	expect(!vdpa_bus_wait(bus, &res));
+}
+
+/* The one that a record is for, else a disk; the same for all inputs. */
+static struct vdpa_device *device(uint32_t id, struct vdpa_bus **ret)
+{
+	static struct vdpa_bus *bus;
+
 	if (!bus) {
-		attrs = vdpa_attrs_alloc();
-		expect(attrs && !vdpa_bus_alloc(NULL, &bus, NULL));
+		expect(!vdpa_bus_alloc(NULL, &bus, NULL));
 		expect(!vdpa_soft_register_builtin(bus, NULL));
-		expect(!vdpa_attrs_add(attrs, "backend", "null", NULL, NULL));
-		expect(!vdpa_attrs_add(attrs, "size", "1M", NULL, NULL));
-		vdpa_dev_add(bus, "disk0", "blk", attrs, vdpa_result_done, &res);
-		expect(!vdpa_bus_wait(bus, &res));
+		add(bus, "disk0", "blk", (const char *[]){"backend", "null", "size", "1M"});
+		add(bus, "dev0", "scsi",
+		    (const char *[]){"lun0-backend", "null", "lun0-size", "1M"});
 	}
 	*ret = bus;
-	return vdpa_dev_find(bus, "disk0");
+	return vdpa_dev_find(bus, id == VIRTIO_ID_SCSI ? "dev0" : "disk0");
 }
 
 struct load {
@@ -85,7 +94,7 @@ static void load(const struct vdpa_state *state)
 {
 	struct load load = {.state = state, .done = eventfd(0, EFD_CLOEXEC)};
 	struct vdpa_bus *bus;
-	struct vdpa_device *vdev = disk(&bus);
+	struct vdpa_device *vdev = device(state->device_id, &bus);
 	eventfd_t num;
 
 	expect(load.done >= 0 && !vdpa_device_run(vdev, load_on_lane, &load));

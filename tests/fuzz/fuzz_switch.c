@@ -11,6 +11,7 @@
 
 #include "backends/net/switch.h"
 #include "base/defs.h"
+#include "fuzz_input.h"
 
 #define PORTS  5
 #define QUEUES 2
@@ -73,19 +74,6 @@ static void expect(bool ok)
 }
 
 /* ---- the input */
-
-struct input {
-	const uint8_t *data;
-	size_t len;
-};
-
-static uint8_t take(struct input *in)
-{
-	if (!in->len)
-		return 0;
-	in->len--;
-	return *in->data++;
-}
 
 /* ---- the model */
 
@@ -325,19 +313,19 @@ static void flush(void)
 static void open_port(struct input *in, unsigned int i)
 {
 	struct port *port = &town.ports[i];
-	uint8_t kind = take(in);
+	uint8_t kind = next(in);
 	struct net_open open = {vdpa_attrs_alloc(), "port", NULL, (uint16_t)(1 + kind / 128)};
 	char number[12];
 	int err;
 
 	memset(port, 0, sizeof(*port));
 	port->up = true;
-	port->own = kind & 1 ? take(in) % 4u + 1 : 0;
+	port->own = kind & 1 ? next(in) % 4u + 1 : 0;
 	if (kind & 2)
 		strcpy(port->trunk, kind & 4 ? "2,3-4" : "all");
 	if (kind & 8) {
 		for (unsigned int k = 0; k < sizeof(port->trunk) - 1; k++)
-			port->trunk[k] = (char)take(in);
+			port->trunk[k] = (char)next(in);
 	}
 	if (port->own) {
 		snprintf(number, sizeof(number), "%u", port->own);
@@ -392,7 +380,7 @@ static void set_link(unsigned int i, bool up)
 /* One of a few stations, a group, or anything. */
 static void take_mac(struct input *in, uint8_t *mac)
 {
-	uint8_t kind = take(in);
+	uint8_t kind = next(in);
 
 	memset(mac, 0, 6);
 	if (kind < 128) {
@@ -402,17 +390,17 @@ static void take_mac(struct input *in, uint8_t *mac)
 		memset(mac, 0xff, 6);
 	} else {
 		for (unsigned int i = 0; i < 6; i++)
-			mac[i] = take(in);
+			mac[i] = next(in);
 	}
 }
 
 static void take_frame(struct input *in, struct frame *f)
 {
-	uint8_t kind = take(in);
+	uint8_t kind = next(in);
 
 	memset(f, 0, sizeof(*f));
 	f->serial = town.serial++ % 65536;
-	f->len = kind % 8 ? FRAME - kind % 8 : take(in) % (FRAME + 1);
+	f->len = kind % 8 ? FRAME - kind % 8 : next(in) % (FRAME + 1);
 	for (unsigned int i = 0; i < FRAME; i++)
 		f->bytes[i] = (uint8_t)(f->serial + i);
 	take_mac(in, f->bytes);
@@ -420,15 +408,15 @@ static void take_frame(struct input *in, struct frame *f)
 	if (kind & 8) {
 		f->bytes[12] = 0x81;
 		f->bytes[13] = 0;
-		f->bytes[14] = take(in) & 0xf0;
-		f->bytes[15] = take(in) % 8;
+		f->bytes[14] = next(in) & 0xf0;
+		f->bytes[15] = next(in) % 8;
 	}
 	if (kind & 16) {
 		for (unsigned int i = 0; i < 10; i++)
-			f->bytes[(kind & 8 ? 16 : 12) + i] = take(in);
+			f->bytes[(kind & 8 ? 16 : 12) + i] = next(in);
 	}
 	if (kind & 32 && f->len > 4)
-		f->csum_start = 1 + take(in) % (f->len - 4);
+		f->csum_start = 1 + next(in) % (f->len - 4);
 }
 
 /* In up to three pieces, one of which may be the head. */
@@ -445,8 +433,8 @@ static void send_frame(struct input *in, unsigned int from)
 		return;
 	town.sender = from;
 	take_frame(in, f);
-	a = take(in) % (f->len + 1);
-	b = a + take(in) % (f->len - a + 1);
+	a = next(in) % (f->len + 1);
+	b = a + next(in) % (f->len - a + 1);
 	pkt.len = f->len;
 	/* The serial number rides along where the switch does not look. */
 	pkt.hdr.gso_size = (uint16_t)f->serial;
@@ -456,7 +444,7 @@ static void send_frame(struct input *in, unsigned int from)
 	iov[0] = (struct iovec){f->bytes, a};
 	iov[1] = (struct iovec){f->bytes + a, b - a};
 	iov[2] = (struct iovec){f->bytes + b, f->len - b};
-	if (take(in) & 1 && a) {
+	if (next(in) & 1 && a) {
 		pkt.head = f->bytes;
 		pkt.head_len = a;
 		pkt.off = a;
@@ -468,7 +456,7 @@ static void send_frame(struct input *in, unsigned int from)
 
 static void step(struct input *in)
 {
-	uint8_t what = take(in);
+	uint8_t what = next(in);
 	unsigned int i = what / 16 % PORTS;
 
 	if (what % 16 < 10) {
@@ -480,10 +468,10 @@ static void step(struct input *in)
 	flush();
 	switch (what % 16) {
 	case 10:
-		town.now += take(in) * UINT64_C(100000000);
+		town.now += next(in) * UINT64_C(100000000);
 		break;
 	case 11:
-		set_link(i, take(in) & 1);
+		set_link(i, next(in) & 1);
 		break;
 	case 12:
 		close_port(i);

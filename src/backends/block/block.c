@@ -49,6 +49,19 @@ int block_resize(struct block *block, uint64_t size, struct vdpa_extack *ack)
 	return block->ops->resize(block, size, ack);
 }
 
+int block_resize_shared(struct block *block, uint64_t size, uint64_t *capacity,
+			struct vdpa_extack *ack)
+{
+	uint64_t old = *capacity;
+	int err;
+
+	if (size && size < old)
+		__atomic_store_n(capacity, size, __ATOMIC_RELAXED);
+	err = block_resize(block, size, ack);
+	__atomic_store_n(capacity, err ? old : block->info.size, __ATOMIC_RELAXED);
+	return err;
+}
+
 int block_sync(struct block *block)
 {
 	return block->ops->sync ? block->ops->sync(block) : 0;

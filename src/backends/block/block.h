@@ -23,6 +23,7 @@
 #include <sys/uio.h>
 
 #include "loop/threads.h"
+#include "base/defs.h"
 #include "vdpa/attrs.h"
 #include "vdpa/info.h"
 
@@ -113,6 +114,34 @@ extern const char *const block_backend_names[];
 extern const char *const block_cache_modes[];
 extern const char *const block_aio_modes[];
 
+/* Rows that do not depend on where the data is: disks of one device have them in common. */
+#define BLOCK_ATTRS_COMMON                                                                         \
+	{.name = "block-size",                                                                     \
+	 .type = VDPA_ATTR_UINT,                                                                   \
+	 .min = 512,                                                                               \
+	 .max = 65536,                                                                             \
+	 .help = "logical block, bytes, a power of two; default 512, or what 'direct' needs"},     \
+		{.name = "direct",                                                                 \
+		 .type = VDPA_ATTR_BOOL,                                                           \
+		 .help = "file: past the page cache (O_DIRECT), default off"},                     \
+		{.name = "cache",                                                                  \
+		 .type = VDPA_ATTR_ENUM,                                                           \
+		 .values = block_cache_modes,                                                      \
+		 .help = "writethrough: a write is on the medium when it completes; default "      \
+			 "writeback"},                                                             \
+		{.name = "discard",                                                                \
+		 .type = VDPA_ATTR_BOOL,                                                           \
+		 .help = "give discarded room back where that is possible, default on"},           \
+		{.name = "aio",                                                                    \
+		 .type = VDPA_ATTR_ENUM,                                                           \
+		 .values = block_aio_modes,                                                        \
+		 .help = "file: how to wait for the medium; auto: io_uring where it is allowed"},  \
+	{                                                                                          \
+		.name = "lock", .type = VDPA_ATTR_BOOL,                                            \
+		.help = "file: refuse one that another program has locked, and lock it; default "  \
+			"on"                                                                       \
+	}
+
 /* The rows that a class with a disk behind it puts into its attribute table. */
 #define BLOCK_ATTRS                                                                                \
 	{.name = "backend",                                                                        \
@@ -129,31 +158,7 @@ extern const char *const block_aio_modes[];
 		{.name = "readonly",                                                               \
 		 .type = VDPA_ATTR_BOOL,                                                           \
 		 .help = "refuse writes, default off"},                                            \
-		{.name = "block-size",                                                             \
-		 .type = VDPA_ATTR_UINT,                                                           \
-		 .min = 512,                                                                       \
-		 .max = 65536,                                                                     \
-		 .help = "logical block, bytes, a power of two; default 512, or what 'direct' "    \
-			 "needs"},                                                                 \
-		{.name = "direct",                                                                 \
-		 .type = VDPA_ATTR_BOOL,                                                           \
-		 .help = "file: past the page cache (O_DIRECT), default off"},                     \
-		{.name = "cache",                                                                  \
-		 .type = VDPA_ATTR_ENUM,                                                           \
-		 .values = block_cache_modes,                                                      \
-		 .help = "writethrough: a write is on the medium when it completes; default "      \
-			 "writeback"},                                                             \
-		{.name = "discard",                                                                \
-		 .type = VDPA_ATTR_BOOL,                                                           \
-		 .help = "give discarded room back where that is possible, default on"},           \
-		{.name = "aio",                                                                    \
-		 .type = VDPA_ATTR_ENUM,                                                           \
-		 .values = block_aio_modes,                                                        \
-		 .help = "file: how to wait for the medium; auto: io_uring where it is allowed"},  \
-		{.name = "lock",                                                                   \
-		 .type = VDPA_ATTR_BOOL,                                                           \
-		 .help = "file: refuse one that another program has locked, and lock it; default " \
-			 "on"},                                                                    \
+		BLOCK_ATTRS_COMMON,                                                                \
 	{                                                                                          \
 		.name = "zeroes", .type = VDPA_ATTR_BOOL,                                          \
 		.help = "null: reads give zeros; default off: they write nothing at all"           \
@@ -171,8 +176,23 @@ void block_close(struct block *block);
  * cut: bytes behind the new end are only out of reach.  Queues may run.
  */
 int block_resize(struct block *block, uint64_t size, struct vdpa_extack *ack);
+/*
+ * The same for who keeps the size himself, where his workers read it (atomic, bytes), and checks
+ * requests against it: nobody begins behind the new end while the backend cuts it off.  On failure
+ * it is what it was.
+ */
+int block_resize_shared(struct block *block, uint64_t size, uint64_t *capacity,
+			struct vdpa_extack *ack);
 /* What has been written and completed is on the medium. */
 int block_sync(struct block *block);
+/* Does a disk of `capacity` bytes have these, and are they whole blocks?  Of a request of a peer.
+ */
+static inline bool block_range_ok(uint32_t block_size, uint64_t capacity, uint64_t off,
+				  uint64_t len)
+{
+	return !((off | len) & (block_size - 1)) && range_fits(off, len, capacity);
+}
+
 /* Backend, file, size and so on. */
 void block_show(struct block *block, struct vdpa_info *info);
 

@@ -12,6 +12,7 @@
 #include <stdint.h>
 
 #include "backends/net/net.h"
+#include "base/be.h"
 
 /* RFC 791. */
 #define IP4_LEN      2
@@ -57,27 +58,5 @@ struct net_headers {
  * not looked at.
  */
 int net_headers_parse(struct net_headers *hdrs, const struct net_pkt *pkt);
-
-static inline uint16_t get_be16(const uint8_t *p)
-{
-	return (uint16_t)(p[0] << 8 | p[1]);
-}
-
-static inline uint32_t get_be32(const uint8_t *p)
-{
-	return (uint32_t)get_be16(p) << 16 | get_be16(p + 2);
-}
-
-static inline void put_be16(uint8_t *p, uint32_t value)
-{
-	p[0] = (uint8_t)(value >> 8);
-	p[1] = (uint8_t)value;
-}
-
-static inline void put_be32(uint8_t *p, uint32_t value)
-{
-	put_be16(p, value >> 16);
-	put_be16(p + 2, value);
-}
 
 #endif

@@ -233,21 +233,6 @@ static uint32_t sectors(uint64_t bytes)
 	return bytes / BLK_SECTOR > UINT32_MAX ? UINT32_MAX : (uint32_t)(bytes / BLK_SECTOR);
 }
 
-/*
- * Data pieces of a request.  The driver's queue may be smaller than ours, and stock drivers then
- * use indirect tables that are longer than it; without those a chain must fit even a small queue.
- * Half of what the walker takes is left for pieces that cross a border of the memory map.
- */
-static uint32_t seg_max(const struct vdpa_soft *soft)
-{
-	bool indirect = soft->ring_features & BIT_ULL(VIRTIO_RING_F_INDIRECT_DESC);
-	uint32_t num = vdpa_soft_queue_size(soft), most = indirect ? VDPA_VQ_SEGS_MAX / 2 : 64;
-
-	if (num > most)
-		num = most;
-	return num > 3 ? num - 2 : 1; /* header and status */
-}
-
 static void write_config(struct vdpa_soft *soft, const struct blk *blk)
 {
 	const struct block_info *info = &blk->block->info;
@@ -255,7 +240,7 @@ static void write_config(struct vdpa_soft *soft, const struct blk *blk)
 	struct virtio_blk_config cfg = {
 		.capacity = htole64(info->size / BLK_SECTOR),
 		.size_max = htole32(BLK_SIZE_MAX),
-		.seg_max = htole32(seg_max(soft)),
+		.seg_max = htole32(soft_seg_max(soft)),
 		.blk_size = htole32(info->block_size),
 		.physical_block_exp = (uint8_t)exp,
 		.min_io_size = htole16((uint16_t)(info->min_io / info->block_size)),
@@ -321,33 +306,22 @@ static void blk_destroy(struct vdpa_soft *soft)
 	block_close(blk->block);
 }
 
-static void set_capacity(struct vdpa_soft *soft, struct blk *blk, uint64_t size)
-{
-	uint64_t capacity = htole64(size / BLK_SECTOR);
-
-	__atomic_store_n(&blk->disk.capacity, size, __ATOMIC_RELAXED);
-	vdpa_soft_update_config(soft, offsetof(struct virtio_blk_config, capacity), &capacity,
-				sizeof(capacity));
-}
-
 static int blk_set_attrs(struct vdpa_soft *soft, struct vdpa_attrs *attrs, struct vdpa_extack *ack)
 {
 	struct blk *blk = vdpa_soft_priv(soft);
-	uint64_t old = blk->disk.capacity, size;
+	uint64_t old = blk->disk.capacity, capacity;
 	int err;
 
 	if (!vdpa_attrs_has(attrs, "size"))
 		return 0;
-	/* Nobody may begin behind the new end while the backend cuts it off. */
-	size = vdpa_attrs_u64(attrs, "size", 0);
-	if (size && size < old)
-		__atomic_store_n(&blk->disk.capacity, size, __ATOMIC_RELAXED);
-	err = block_resize(blk->block, size, ack);
-	if (err)
-		__atomic_store_n(&blk->disk.capacity, old, __ATOMIC_RELAXED);
-	else if (blk->block->info.size != old)
-		set_capacity(soft, blk, blk->block->info.size);
-	return err;
+	err = block_resize_shared(blk->block, vdpa_attrs_u64(attrs, "size", 0), &blk->disk.capacity,
+				  ack);
+	if (err || blk->disk.capacity == old)
+		return err;
+	capacity = htole64(blk->disk.capacity / BLK_SECTOR);
+	vdpa_soft_update_config(soft, offsetof(struct virtio_blk_config, capacity), &capacity,
+				sizeof(capacity));
+	return 0;
 }
 
 static void blk_show(struct vdpa_soft *soft, struct vdpa_info *info)

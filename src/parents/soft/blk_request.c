@@ -6,6 +6,7 @@
 
 #include "base/defs.h"
 #include "parents/soft/blk_request.h"
+#include "virtqueue/iov.h"
 
 #define HDR_LEN sizeof(struct virtio_blk_outhdr)
 
@@ -47,34 +48,11 @@ static void io_done(struct block_io *io, int err);
 
 /* ---- data */
 
-/* Pieces that hold exactly len bytes from byte `skip` of iov on.  An array of its own, for iov is
- * the ring's. */
 static int cut_pieces(struct blk_request *r, const struct iovec *iov, unsigned int num, size_t skip,
 		      size_t len)
 {
-	unsigned int cut = 0;
-
-	r->pieces = malloc(num * sizeof(*iov));
-	if (!r->pieces)
-		return -ENOMEM;
-	for (unsigned int i = 0; i < num && len; i++) {
-		size_t part = iov[i].iov_len;
-
-		if (part <= skip) {
-			skip -= part;
-			continue;
-		}
-		part -= skip;
-		if (part > len)
-			part = len;
-		r->pieces[cut].iov_base = (uint8_t *)iov[i].iov_base + skip;
-		r->pieces[cut++].iov_len = part;
-		len -= part;
-		skip = 0;
-	}
-	r->io.iov = r->pieces;
-	r->io.iovcnt = cut;
-	return 0;
+	r->io.iov = r->pieces = iov_cut(iov, num, skip, len, &r->io.iovcnt);
+	return r->pieces ? 0 : -ENOMEM;
 }
 
 static int set_data(struct blk_request *r, bool write, uint32_t len)
@@ -96,13 +74,9 @@ static int set_data(struct blk_request *r, bool write, uint32_t len)
 
 static bool range_ok(const struct blk_disk *disk, uint64_t sector, uint64_t len)
 {
-	uint64_t mask = disk->block_size - 1;
-
-	if (sector > UINT64_MAX / BLK_SECTOR)
-		return false;
-	return !((sector * BLK_SECTOR | len) & mask) &&
-	       range_fits(sector * BLK_SECTOR, len,
-			  __atomic_load_n(&disk->capacity, __ATOMIC_RELAXED));
+	return sector <= UINT64_MAX / BLK_SECTOR &&
+	       block_range_ok(disk->block_size, __atomic_load_n(&disk->capacity, __ATOMIC_RELAXED),
+			      sector * BLK_SECTOR, len);
 }
 
 static uint32_t write_flags(const struct blk_disk *disk)

@@ -93,6 +93,10 @@ static void free_vqs(struct vdpa_soft *soft)
 {
 	if (!soft->vqs)
 		return;
+	/* As long as one runs it may wake the others. */
+	for (uint16_t i = 0; i < soft->vdev.nvqs; i++)
+		if (soft->vqs[i])
+			soft_vq_stop(soft->vqs[i], true);
 	for (uint16_t i = 0; i < soft->vdev.nvqs; i++)
 		soft_vq_free(soft->vqs[i]);
 	free(soft->vqs);
@@ -411,6 +415,21 @@ VDPA_API uint16_t vdpa_soft_nvqs(const struct vdpa_soft *soft)
 VDPA_API uint32_t vdpa_soft_queue_size(const struct vdpa_soft *soft)
 {
 	return soft->queue_size;
+}
+
+/*
+ * The driver's queue may be smaller than ours, and stock drivers then use indirect tables that are
+ * longer than it; without those a chain must fit even a small queue.  Half of what the walker takes
+ * is left for pieces that cross a border of the memory map.
+ */
+uint32_t soft_seg_max(const struct vdpa_soft *soft)
+{
+	bool indirect = soft->ring_features & BIT_ULL(VIRTIO_RING_F_INDIRECT_DESC);
+	uint32_t num = soft->queue_size, most = indirect ? VDPA_VQ_SEGS_MAX / 2 : 64;
+
+	if (num > most)
+		num = most;
+	return num > 3 ? num - 2 : 1;
 }
 
 VDPA_API uint64_t vdpa_soft_features(const struct vdpa_soft *soft)

@@ -147,6 +147,7 @@ extern const struct vdpa_soft_class soft_console_class;
 extern const struct vdpa_soft_class soft_crypto_class;
 extern const struct vdpa_soft_class soft_net_class;
 extern const struct vdpa_soft_class soft_rng_class;
+extern const struct vdpa_soft_class soft_scsi_class;
 
 /* core.c */
 extern const struct vdpa_soft_class *const soft_classes[]; /* ends with NULL */
@@ -170,6 +171,8 @@ uint64_t soft_class_offer(const struct vdpa_soft_class *cls);
 struct vdpa_attr_desc *soft_attrs_join(const struct vdpa_attr_desc *own);
 void soft_dev_free(struct vdpa_device *vdev);
 const char *soft_why_not(struct vdpa_device *vdev, unsigned int bit);
+/* Data pieces that a disk lets its driver use in a request, beside one piece in each direction. */
+uint32_t soft_seg_max(const struct vdpa_soft *soft);
 
 /* ops.c */
 extern const struct vdpa_config_ops soft_ops;
@@ -210,13 +213,16 @@ void soft_vq_end(struct vdpa_soft_vq *vq);                           /* drained:
 void soft_vq_hold(struct vdpa_soft_vq *vq);
 /* Have the class end its requests soon; with drop the driver never hears of them. */
 void soft_vq_cancel(struct vdpa_soft_vq *vq, bool drop);
-void soft_vq_resume(struct vdpa_soft_vq *vq);       /* take chains again */
+void soft_vq_resume(struct vdpa_soft_vq *vq); /* take chains again */
+/* The driver sees what is completed when this returns, before the turn ends. */
+void soft_vq_publish(struct vdpa_soft_vq *vq);
 void soft_vq_call(struct vdpa_soft_vq *vq, int fd); /* use another call descriptor */
 /* Free the requests; none is outstanding. */
 void soft_vq_release(struct vdpa_soft_vq *vq);
 
 /* queue.c: on the lane */
 struct vdpa_soft_vq *soft_vq_alloc(struct vdpa_soft *soft, uint16_t idx);
+/* It does not run.  NULL is allowed. */
 void soft_vq_free(struct vdpa_soft_vq *vq);
 int soft_vq_start(struct vdpa_soft_vq *vq, struct vdpa_extack *ack);
 /*

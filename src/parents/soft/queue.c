@@ -52,7 +52,6 @@ void soft_vq_free(struct vdpa_soft_vq *vq)
 {
 	if (!vq)
 		return;
-	soft_vq_stop(vq, true);
 	vq_unpick(&vq->pinned);
 	fd_closep(&vq->kick);
 	fd_closep(&vq->call);

@@ -140,6 +140,12 @@ void soft_vq_call(struct vdpa_soft_vq *vq, int fd)
 	}
 }
 
+void soft_vq_publish(struct vdpa_soft_vq *vq)
+{
+	if (vq->dirty)
+		vq_publish(vq);
+}
+
 /* ---- the token */
 
 static inline void token_take(struct vdpa_soft_vq *vq)
