@@ -1,114 +1,11 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* A block device of the software core under the driver `virtio`: a file of this host. */
-#include <errno.h>
-#include <fcntl.h>
-#include <linux/falloc.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
-#include <cmocka.h>
+#include "disk_env.h"
 
-#include "base/defs.h"
-#include "vdpa/soft.h"
+#include <stdio.h>
+#include <sys/stat.h>
 
 #define SIZE (4u << 20)
-
-struct env {
-	struct vdpa_bus *bus;
-	char dir[64];
-	char path[128];
-};
-
-static void run(struct env *env, struct vdpa_result *res)
-{
-	vdpa_bus_wait(env->bus, res);
-}
-
-static struct vdpa_attrs *attrs_of(const char *const *words)
-{
-	struct vdpa_attrs *attrs = vdpa_attrs_alloc();
-
-	for (; *words; words += 2)
-		assert_int_equal(vdpa_attrs_add(attrs, words[0], words[1], NULL, NULL), 0);
-	return attrs;
-}
-
-#define ATTRS(...) attrs_of((const char *const[]){__VA_ARGS__, NULL})
-
-static void add(struct env *env, struct vdpa_attrs *attrs)
-{
-	struct vdpa_result res = {0};
-
-	vdpa_dev_add(env->bus, "disk0", "blk", attrs, vdpa_result_done, &res);
-	run(env, &res);
-	if (res.err)
-		fail_msg("%s", vdpa_extack_text(&res.ack, res.err));
-}
-
-static int bind_disk(struct env *env, const char *driver, struct vdpa_result *res)
-{
-	memset(res, 0, sizeof(*res));
-	vdpa_dev_bind(env->bus, "disk0", driver, NULL, 0, vdpa_result_done, res);
-	run(env, res);
-	return res->err;
-}
-
-static int unbind_disk(struct env *env, uint32_t flags, struct vdpa_result *res)
-{
-	memset(res, 0, sizeof(*res));
-	vdpa_dev_unbind(env->bus, "disk0", flags, vdpa_result_done, res);
-	run(env, res);
-	return res->err;
-}
-
-static int open_disk(struct env *env, int flags)
-{
-	int fd = open(env->path, flags | O_CLOEXEC);
-
-	assert_true(fd >= 0);
-	return fd;
-}
-
-static int setup(void **state)
-{
-	struct env *env = calloc(1, sizeof(*env));
-	struct vdpa_bus_config cfg = {.run_dir = env->dir};
-	struct vdpa_extack ack = {0};
-
-	strcpy(env->dir, "/tmp/test_virtio_blk.XXXXXX");
-	if (!mkdtemp(env->dir))
-		return -1;
-	snprintf(env->path, sizeof(env->path), "%s/dev/disk0/disk", env->dir);
-	if (vdpa_bus_alloc(&cfg, &env->bus, &ack) || vdpa_soft_register_builtin(env->bus, &ack) ||
-	    vdpa_driver_register(env->bus, vdpa_driver_virtio, &ack)) {
-		print_error("%s\n", ack.msg);
-		return -1;
-	}
-	*state = env;
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	struct env *env = *state;
-	char dev[96];
-	int err = vdpa_bus_free(env->bus);
-
-	/* The bus leaves nothing of the device behind. */
-	snprintf(dev, sizeof(dev), "%s/dev", env->dir);
-	if (rmdir(dev) && errno != ENOENT)
-		err = -errno;
-	if (rmdir(env->dir))
-		err = -errno;
-	free(env);
-	return err;
-}
 
 static void test_virtio_blk_is_a_file_that_keeps_its_data(void **state)
 {
@@ -118,22 +15,22 @@ static void test_virtio_blk_is_a_file_that_keeps_its_data(void **state)
 	struct stat st;
 	int fd;
 
-	add(env, ATTRS("backend", "ram", "size", "4M"));
-	assert_int_equal(bind_disk(env, "virtio", &res), 0);
-	assert_int_equal(stat(env->path, &st), 0);
+	env_add(env, "blk", ATTRS("backend", "ram", "size", "4M"));
+	assert_int_equal(env_bind(env, "virtio", &res), 0);
+	assert_int_equal(env_stat(env, "disk", &st), 0);
 	assert_int_equal(st.st_size, SIZE);
 
 	for (int i = 0; i < 300000; i++)
 		out[i] = (char)(i * 7 + i / 256);
-	fd = open_disk(env, O_RDWR);
+	fd = env_open(env, "disk", O_RDWR);
 	assert_int_equal(pwrite(fd, out, 300000, 12345), 300000);
 	assert_int_equal(fsync(fd), 0);
 	close(fd);
 
-	assert_int_equal(unbind_disk(env, 0, &res), 0);
-	assert_int_equal(access(env->path, F_OK), -1);
-	assert_int_equal(bind_disk(env, "virtio", &res), 0);
-	fd = open_disk(env, O_RDONLY);
+	assert_int_equal(env_unbind(env, 0, &res), 0);
+	assert_int_equal(env_access(env, "disk"), -1);
+	assert_int_equal(env_bind(env, "virtio", &res), 0);
+	fd = env_open(env, "disk", O_RDONLY);
 	assert_int_equal(pread(fd, in, 300000, 12345), 300000);
 	assert_memory_equal(in, out, 300000);
 	close(fd);
@@ -147,9 +44,9 @@ static void ring_layout(struct env *env, struct vdpa_attrs *attrs)
 	char *out = malloc(1 << 20), *in = malloc(1 << 20);
 	int fd;
 
-	add(env, attrs);
-	assert_int_equal(bind_disk(env, "virtio", &res), 0);
-	fd = open_disk(env, O_RDWR);
+	env_add(env, "blk", attrs);
+	assert_int_equal(env_bind(env, "virtio", &res), 0);
+	fd = env_open(env, "disk", O_RDWR);
 	for (int round = 0; round < 12; round++) {
 		memset(out, round + 1, 1 << 20);
 		assert_int_equal(pwrite(fd, out, 1 << 20, (round % 3) * (1 << 20)), 1 << 20);
@@ -182,20 +79,10 @@ static void test_virtio_blk_punches_holes(void **state)
 {
 	struct env *env = *state;
 	struct vdpa_result res;
-	char buf[8192];
-	int fd;
 
-	add(env, ATTRS("backend", "ram", "size", "4M"));
-	assert_int_equal(bind_disk(env, "virtio", &res), 0);
-	fd = open_disk(env, O_RDWR);
-	memset(buf, 'x', sizeof(buf));
-	assert_int_equal(pwrite(fd, buf, sizeof(buf), 0), sizeof(buf));
-	assert_int_equal(fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 4096, 4096), 0);
-	assert_int_equal(pread(fd, buf, sizeof(buf), 0), sizeof(buf));
-	assert_int_equal(buf[4095], 'x');
-	assert_int_equal(buf[4096], 0);
-	assert_int_equal(buf[8191], 0);
-	close(fd);
+	env_add(env, "blk", ATTRS("backend", "ram", "size", "4M"));
+	assert_int_equal(env_bind(env, "virtio", &res), 0);
+	env_punch_hole(env, "disk");
 }
 
 static void test_virtio_blk_read_only_disk(void **state)
@@ -203,11 +90,11 @@ static void test_virtio_blk_read_only_disk(void **state)
 	struct env *env = *state;
 	struct vdpa_result res;
 
-	add(env, ATTRS("backend", "ram", "size", "4M", "readonly", "on"));
-	assert_int_equal(bind_disk(env, "virtio", &res), 0);
-	assert_int_equal(open(env->path, O_RDWR | O_CLOEXEC), -1);
+	env_add(env, "blk", ATTRS("backend", "ram", "size", "4M", "readonly", "on"));
+	assert_int_equal(env_bind(env, "virtio", &res), 0);
+	assert_int_equal(open(env_path(env, "disk"), O_RDWR | O_CLOEXEC), -1);
 	assert_int_equal(errno, EROFS);
-	close(open_disk(env, O_RDONLY));
+	close(env_open(env, "disk", O_RDONLY));
 }
 
 static void test_virtio_blk_resize_reaches_the_file(void **state)
@@ -216,18 +103,18 @@ static void test_virtio_blk_resize_reaches_the_file(void **state)
 	struct vdpa_result res;
 	struct stat st;
 
-	add(env, ATTRS("backend", "ram", "size", "4M"));
-	assert_int_equal(bind_disk(env, "virtio", &res), 0);
+	env_add(env, "blk", ATTRS("backend", "ram", "size", "4M"));
+	assert_int_equal(env_bind(env, "virtio", &res), 0);
 	memset(&res, 0, sizeof(res));
 	vdpa_dev_set(env->bus, "disk0", ATTRS("size", "8M"), vdpa_result_done, &res);
-	run(env, &res);
+	env_run(env, &res);
 	assert_int_equal(res.err, 0);
 	/* The change is behind the first verb on the device's lane, so before the second's end. */
-	assert_int_equal(bind_disk(env, "virtio", &res), -EBUSY);
+	assert_int_equal(env_bind(env, "virtio", &res), -EBUSY);
 	memset(&res, 0, sizeof(res));
 	vdpa_dev_set(env->bus, "disk0", ATTRS("size", "8M"), vdpa_result_done, &res);
-	run(env, &res);
-	assert_int_equal(stat(env->path, &st), 0);
+	env_run(env, &res);
+	assert_int_equal(env_stat(env, "disk", &st), 0);
 	assert_int_equal(st.st_size, 8 << 20);
 }
 
@@ -238,16 +125,16 @@ static void test_virtio_blk_unbind_refuses_while_open(void **state)
 	char byte;
 	int fd;
 
-	add(env, ATTRS("backend", "ram", "size", "4M"));
-	assert_int_equal(bind_disk(env, "virtio", &res), 0);
-	fd = open_disk(env, O_RDWR);
-	assert_int_equal(unbind_disk(env, 0, &res), -EBUSY);
+	env_add(env, "blk", ATTRS("backend", "ram", "size", "4M"));
+	assert_int_equal(env_bind(env, "virtio", &res), 0);
+	fd = env_open(env, "disk", O_RDWR);
+	assert_int_equal(env_unbind(env, 0, &res), -EBUSY);
 	assert_non_null(strstr(res.ack.msg, "is open"));
 	assert_int_equal(pread(fd, &byte, 1, 0), 1);
-	assert_int_equal(unbind_disk(env, VDPA_FORCE, &res), 0);
+	assert_int_equal(env_unbind(env, VDPA_FORCE, &res), 0);
 	assert_int_equal(pread(fd, &byte, 1, 0), -1);
 	close(fd);
-	assert_int_equal(access(env->path, F_OK), -1);
+	assert_int_equal(env_access(env, "disk"), -1);
 }
 
 static void test_virtio_blk_delete_by_force_while_open(void **state)
@@ -256,16 +143,16 @@ static void test_virtio_blk_delete_by_force_while_open(void **state)
 	struct vdpa_result res;
 	int fd;
 
-	add(env, ATTRS("backend", "ram", "size", "4M"));
-	assert_int_equal(bind_disk(env, "virtio", &res), 0);
-	fd = open_disk(env, O_RDWR);
+	env_add(env, "blk", ATTRS("backend", "ram", "size", "4M"));
+	assert_int_equal(env_bind(env, "virtio", &res), 0);
+	fd = env_open(env, "disk", O_RDWR);
 	memset(&res, 0, sizeof(res));
 	vdpa_dev_del(env->bus, "disk0", VDPA_FORCE, vdpa_result_done, &res);
-	run(env, &res);
+	env_run(env, &res);
 	assert_int_equal(res.err, 0);
 	assert_null(vdpa_dev_find(env->bus, "disk0"));
 	close(fd);
-	add(env, ATTRS("backend", "ram", "size", "4M"));
+	env_add(env, "blk", ATTRS("backend", "ram", "size", "4M"));
 }
 
 static void test_virtio_blk_refuses_what_is_for_others(void **state)
@@ -273,15 +160,15 @@ static void test_virtio_blk_refuses_what_is_for_others(void **state)
 	struct env *env = *state;
 	struct vdpa_result res = {0};
 
-	add(env, ATTRS("backend", "ram", "size", "4M"));
+	env_add(env, "blk", ATTRS("backend", "ram", "size", "4M"));
 	vdpa_dev_bind(env->bus, "disk0", "virtio", ATTRS("ifname", "eth7"), 0, vdpa_result_done,
 		      &res);
-	run(env, &res);
+	env_run(env, &res);
 	assert_int_equal(res.err, -EINVAL);
 	assert_string_equal(res.ack.msg, "'ifname' means nothing to virtio_blk");
 }
 
-#define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+#define TEST(f) cmocka_unit_test_setup_teardown(f, env_setup, env_teardown)
 
 int main(void)
 {

@@ -16,9 +16,9 @@
 
 #include "base/defs.h"
 #include "drivers/virtio/disk.h"
-#include "drivers/virtio/owner.h"
 #include "drivers/virtio/virtio.h"
 
+#define BLK_HANDLE "disk"
 #define BLK_SLOTS  64u
 #define BLK_RING   256u           /* entries of the queue, if the device takes so many */
 #define BLK_SEGS   128u           /* pieces of data in a request at most */
@@ -219,11 +219,7 @@ static int read_size(struct blk *blk)
 
 	if (err)
 		return err;
-	sectors = le64toh(sectors);
-	/* What a file can have at most. */
-	if (sectors > INT64_MAX / DISK_SECTOR)
-		sectors = INT64_MAX / DISK_SECTOR;
-	__atomic_store_n(&blk->disk.size, sectors * DISK_SECTOR, __ATOMIC_RELAXED);
+	disk_set_size(&blk->disk, le64toh(sectors), DISK_SECTOR);
 	return 0;
 }
 
@@ -275,11 +271,9 @@ static int read_config(struct blk *blk, struct vdpa_extack *ack)
 	if (err)
 		return vdpa_extack_set(ack, err, "cannot read the config space of the disk");
 
-	if (!is_power_of_2(disk->block_size) || disk->block_size < DISK_SECTOR ||
-	    disk->block_size > 65536)
-		return vdpa_extack_set(ack, -EPROTO,
-				       "block size %u is no power of two between 512 and 65536",
-				       disk->block_size);
+	err = disk_check_block_size(disk->block_size, ack);
+	if (err)
+		return err;
 	disk->max_zeroes -= disk->max_zeroes % disk->block_size;
 	disk->read_only = has(blk, VIRTIO_BLK_F_RO);
 	disk->flush = has(blk, VIRTIO_BLK_F_FLUSH);
@@ -340,24 +334,12 @@ static int start_device(struct blk *blk, struct vdpa_extack *ack)
 static int blk_probe(struct virtio_device *dev, struct vdpa_attrs *attrs, struct vdpa_extack *ack)
 {
 	struct disk_export_config cfg;
-	struct virtio_owner owner;
-	char path[4096];
 	struct blk *blk;
 	int err;
 
-	err = virtio_owner(attrs, &owner, ack);
+	err = disk_read_attrs(attrs, &cfg, ack);
 	if (err)
 		return err;
-	err = vdpa_device_path(dev->vdev, "disk", path, sizeof(path));
-	if (err)
-		return vdpa_extack_set(ack, err,
-				       "no place for the file: a run directory is needed");
-	cfg = (struct disk_export_config){.path = path,
-					  .mode = owner.mode,
-					  .uid = owner.uid,
-					  .gid = owner.gid,
-					  .allow_other = owner.given};
-
 	blk = calloc(1, sizeof(*blk));
 	if (!blk)
 		return -ENOMEM;
@@ -368,7 +350,7 @@ static int blk_probe(struct virtio_device *dev, struct vdpa_attrs *attrs, struct
 
 	err = start_device(blk, ack);
 	if (!err)
-		err = disk_export_start(&blk->disk, &cfg, &blk->exp, ack);
+		err = disk_share(&blk->disk, dev->vdev, BLK_HANDLE, &cfg, &blk->exp, ack);
 	if (err) {
 		virtio_teardown(dev);
 		free(blk);
@@ -403,25 +385,16 @@ static void blk_config_changed(struct virtio_device *dev)
 static void blk_show(struct virtio_device *dev, struct vdpa_info *info)
 {
 	struct blk *blk = dev->priv;
-	char path[4096];
 
-	if (!vdpa_device_path(dev->vdev, "disk", path, sizeof(path)))
-		vdpa_info_str(info, "disk", path);
-	vdpa_info_u64(info, "opens", disk_export_opens(blk->exp));
-	vdpa_info_u64(info, "size", __atomic_load_n(&blk->disk.size, __ATOMIC_RELAXED));
+	disk_show(&blk->disk, dev->vdev, BLK_HANDLE, blk->exp, info);
 }
 
 static int blk_in_use(struct virtio_device *dev, struct vdpa_extack *ack)
 {
 	struct blk *blk = dev->priv;
-	unsigned int opens = disk_export_wait_closed(blk->exp);
 
-	if (!opens)
-		return 0;
-	return vdpa_extack_set(ack, -EBUSY, "its file is open on this host (%u times)", opens);
+	return disk_in_use(blk->exp, ack);
 }
-
-static const char *const blk_attrs[] = {"mode", "owner", "group", NULL};
 
 const struct virtio_driver virtio_blk_driver = {
 	.name = "virtio_blk",
@@ -429,7 +402,7 @@ const struct virtio_driver virtio_blk_driver = {
 	.features = BIT_ULL(VIRTIO_BLK_F_SIZE_MAX) | BIT_ULL(VIRTIO_BLK_F_SEG_MAX) |
 		    BIT_ULL(VIRTIO_BLK_F_RO) | BIT_ULL(VIRTIO_BLK_F_BLK_SIZE) |
 		    BIT_ULL(VIRTIO_BLK_F_FLUSH) | BIT_ULL(VIRTIO_BLK_F_WRITE_ZEROES),
-	.attrs = blk_attrs,
+	.attrs = disk_attrs,
 	.probe = blk_probe,
 	.remove = blk_remove,
 	.config_changed = blk_config_changed,

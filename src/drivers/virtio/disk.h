@@ -12,8 +12,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-#include "vdpa/extack.h"
-#include "vdpa/info.h"
+#include "vdpa/bus.h"
 
 #define DISK_SECTOR 512u
 
@@ -57,13 +56,36 @@ struct disk {
 };
 
 struct disk_export_config {
-	const char *path; /* made, and removed at the end */
+	const char *path; /* made, and removed at the end; borrowed until start returns */
 	mode_t mode;
 	uid_t uid;
 	gid_t gid;
 	bool allow_other; /* mode and owner count for everybody; else only our own user may open it
 			   */
 };
+
+/* ---- disk.c: what the files of all kinds of disks have in common */
+
+/* The attributes of `dev bind` that say who may open a file; ends with NULL. */
+extern const char *const disk_attrs[];
+/* Read them; the path is not set.  0 or -EINVAL: no such user or group. */
+int disk_read_attrs(const struct vdpa_attrs *attrs, struct disk_export_config *ret,
+		    struct vdpa_extack *ack);
+/* 0 or -EPROTO */
+int disk_check_block_size(uint32_t block_size, struct vdpa_extack *ack);
+/* As large as the device says, or as a file can be. */
+void disk_set_size(struct disk *disk, uint64_t num, uint32_t block_size);
+/* Start an export in the device's folder of the run directory.  Lane. */
+int disk_share(struct disk *disk, struct vdpa_device *vdev, const char *handle,
+	       const struct disk_export_config *cfg, struct disk_export **ret,
+	       struct vdpa_extack *ack);
+/* Control thread. */
+void disk_show(const struct disk *disk, struct vdpa_device *vdev, const char *handle,
+	       const struct disk_export *exp, struct vdpa_info *info);
+/* 0, or -EBUSY while the file is open.  Lane. */
+int disk_in_use(struct disk_export *exp, struct vdpa_extack *ack);
+
+/* ---- disk_fuse.c: the file */
 
 /* How much memory the export wants for buffers. */
 size_t disk_export_buffer_bytes(void);

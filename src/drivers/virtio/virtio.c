@@ -289,11 +289,9 @@ static void config_changed_on_lane(struct vdpa_device *vdev, void *arg)
 	device_put(dev);
 }
 
-/* Any thread.  The config space is read on the lane only; changes in a row are read once. */
-static void config_changed(void *arg)
+/* The config space is read on the lane only; changes in a row are read once. */
+void virtio_device_changed(struct virtio_device *dev)
 {
-	struct virtio_device *dev = arg;
-
 	if (__atomic_exchange_n(&dev->change_posted, true, __ATOMIC_SEQ_CST))
 		return;
 	__atomic_add_fetch(&dev->refs, 1, __ATOMIC_RELAXED);
@@ -301,6 +299,11 @@ static void config_changed(void *arg)
 		__atomic_store_n(&dev->change_posted, false, __ATOMIC_SEQ_CST);
 		device_put(dev);
 	}
+}
+
+static void config_changed(void *arg)
+{
+	virtio_device_changed(arg);
 }
 
 static int virtio_match(struct vdpa_device *vdev, struct vdpa_extack *ack)
@@ -352,7 +355,9 @@ static int virtio_probe(struct vdpa_device *vdev, struct vdpa_attrs *attrs, stru
 	if (!err)
 		err = dev->drv->probe(dev, attrs, ack);
 	if (err) {
-		free(dev);
+		/* A change may be posted already. */
+		dev->removed = true;
+		device_put(dev);
 		return err;
 	}
 	vdpa_device_set_drvdata(vdev, dev);
@@ -417,7 +422,8 @@ static const struct vdpa_attr_desc virtio_attrs[] = {
 	 .type = VDPA_ATTR_OCTAL,
 	 .min = 0,
 	 .max = 0777,
-	 .help = "of the file that this host gets (blk, crypto, rng): permissions (default 0600)"},
+	 .help = "of the file that this host gets (blk, crypto, rng, scsi): permissions (default "
+		 "0600)"},
 	{.name = "owner",
 	 .type = VDPA_ATTR_STRING,
 	 .help = "of the file: user who owns it (default: the daemon's)"},

@@ -92,6 +92,9 @@ uint64_t virtio_iova(const struct virtio_device *dev, const void *hva);
 /* Publish what was added to the ring, and kick if the device wants that. */
 void virtio_queue_publish(struct virtio_queue *vq);
 
+/* Have the virtio driver's config_changed() called soon.  ANY THREAD between probe and remove. */
+void virtio_device_changed(struct virtio_device *dev);
+
 /* The device does what it must not: log and event. */
 void virtio_broken(struct virtio_device *dev, const char *why);
 
@@ -100,6 +103,7 @@ extern const struct virtio_driver virtio_console_driver;
 extern const struct virtio_driver virtio_crypto_driver;
 extern const struct virtio_driver virtio_net_driver;
 extern const struct virtio_driver virtio_rng_driver;
+extern const struct virtio_driver virtio_scsi_driver;
 
 /* The virtio drivers of this build, ends with NULL. */
 extern const struct virtio_driver *const virtio_drivers[];
