@@ -221,7 +221,7 @@ class Disk:
     queues: int = 1
     packed: bool = False
     reconnect: bool = False
-    module = "virtio_blk"
+    modules = ("virtio_blk",)
     device_id = 2
 
     def qemu(self, name):
@@ -229,6 +229,22 @@ class Disk:
         return [*chardev(self, name),
                 "-device", f"vhost-user-blk-pci,id={name},chardev={name}.chr,"
                            f"packed={on_off(self.packed)},num-queues={self.queues}"]
+
+
+@dataclass
+class Scsi:
+    """A vhost-user SCSI host of a guest.  Its queues are those for commands."""
+    socket: str
+    queues: int = 1
+    packed: bool = False
+    reconnect: bool = False
+    modules = ("virtio_scsi", "sd_mod", "sg")
+    device_id = 8
+
+    def qemu(self, name):
+        return [*chardev(self, name),
+                "-device", f"vhost-user-scsi-pci,id={name},chardev={name}.chr,"
+                           f"packed={on_off(self.packed)},num_queues={self.queues}"]
 
 
 @dataclass
@@ -240,7 +256,7 @@ class Net:
     packed: bool = False
     reconnect: bool = False
     mtu: int = 0
-    module = "virtio_net"
+    modules = ("virtio_net",)
     device_id = 1
 
     def qemu(self, name):
@@ -256,8 +272,13 @@ class Net:
 class Console:
     """A vhost-user console of a guest of user-mode Linux: QEMU has none."""
     socket: str
-    module = "virtio_console"
+    modules = ("virtio_console",)
     device_id = 3
+
+
+def wanted_modules(devices):
+    """The modules of the guest's kernel that drive its devices."""
+    return list(dict.fromkeys(module for device in devices for module in device.modules))
 
 
 def on_off(value):
@@ -338,7 +359,7 @@ def uml(lab, devices, name="uml", memory="256M"):
     need(initrd.BUSYBOX, "busybox-static")
     archive = lab.path(name + ".initrd")
     modules = os.path.join(UML_MODULES, os.listdir(UML_MODULES)[0])
-    initrd.build(archive, modules, sorted({device.module for device in devices}))
+    initrd.build(archive, modules, sorted(wanted_modules(devices)))
     ours, theirs = socket.socketpair()
     with theirs:
         argv = [UML, f"mem={memory}", f"initrd={archive}", "con=null", "con0=null,fd:1", "ssl=null",
@@ -416,7 +437,7 @@ class Qemu(Guest):
             raise Skip("no guest kernel: scripts/fetch-kernel brings it (package linux-image-amd64)")
         self.dir = lab.path(name)
         os.mkdir(self.dir)
-        modules = ["virtio_blk", "crc32c_generic", "ext4", *(device.module for device in devices), *modules,
+        modules = ["virtio_blk", "crc32c_generic", "ext4", *wanted_modules(devices), *modules,
                    *(["9p", "9pnet_virtio"] if share else [])]
         initrd.build(self._path("initrd"), self._modules(kernel), modules)
         vmlinux = os.path.join(kernel, "vmlinux")
