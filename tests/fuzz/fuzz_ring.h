@@ -109,7 +109,7 @@ static void fuzz_pops(struct vdpa_vq *vq, struct vdpa_mem *mem, struct vdpa_mem 
 	for (uint32_t n = 0; n < FUZZ_POPS; n++) {
 		int got;
 
-		if ((work ^ n) % 5 == 0)
+		if (num_idle && (work ^ n) % 5 == 0)
 			num_held += fuzz_singles(vq, mem, idle, &num_idle, held + num_held);
 		got = num_idle ? vdpa_vq_pop(vq, idle[num_idle - 1]) : 0;
 		fuzz_check(got == 1 || got == 0 || got == -EFAULT || got == -EPROTO);
