@@ -234,6 +234,31 @@ static void test_net_gives_back_buffers_without_room_for_a_header(void **state)
 	rig_close(&rig);
 }
 
+/* Nothing of an earlier chain is taken for a part of this one. */
+static void test_net_gives_back_buffers_that_are_not_writable(void **state)
+{
+	struct rig_req *old, *bad, *req;
+	uint8_t frame[60], other[60], out[200] = {0};
+	struct rig rig;
+
+	open_net(&rig, F(MRG_RXBUF));
+	make_frame(frame, own_mac, sizeof(frame));
+	memcpy(other, frame, sizeof(other));
+	other[59] ^= 1;
+	old = rig_send(&rig, RX, out, 16, 200);
+	send_frame(&rig, frame, sizeof(frame));
+	check_whole(old, frame, sizeof(frame));
+	bad = rig_send(&rig, RX, out, sizeof(out), 0);
+	req = post(&rig, 200);
+	send_frame(&rig, other, sizeof(other));
+	assert_true(bad->done);
+	assert_int_equal(bad->len, 0);
+	check_whole(req, other, sizeof(other));
+	check_whole(old, frame, sizeof(frame));
+	assert_int_equal(rig_stats(&rig, RX).errors, 1);
+	rig_close(&rig);
+}
+
 static void test_net_without_buffers_counts(void **state)
 {
 	uint8_t frame[60];
@@ -821,6 +846,7 @@ int main(void)
 		cmocka_unit_test(test_net_puts_back_what_is_not_enough),
 		cmocka_unit_test(test_net_without_merging_drops_what_is_too_long),
 		cmocka_unit_test(test_net_gives_back_buffers_without_room_for_a_header),
+		cmocka_unit_test(test_net_gives_back_buffers_that_are_not_writable),
 		cmocka_unit_test(test_net_without_buffers_counts),
 		cmocka_unit_test(test_net_refuses_bad_headers),
 		cmocka_unit_test(test_net_refuses_offloads_that_were_not_negotiated),

@@ -113,7 +113,7 @@ static inline bool fill_simply(const struct vdpa_vq_elem *elem, const struct net
 	uint32_t rest = pkt->len - pkt->head_len;
 	uint8_t *dst;
 
-	if (to->iov_len < NET_HDR_LEN + pkt->len || !pkt->num ||
+	if (!elem->in_num || to->iov_len < NET_HDR_LEN + pkt->len || !pkt->num ||
 	    !range_fits(pkt->off, rest, from->iov_len))
 		return false;
 	dst = to->iov_base;
