@@ -8,10 +8,12 @@
 #define SCSI_CHECK_CONDITION      0x02
 #define SCSI_BUSY                 0x08
 #define SCSI_RESERVATION_CONFLICT 0x18
+#define SCSI_TASK_SET_FULL        0x28
 #define SCSI_TASK_ABORTED         0x40
 
 /* Sense keys.  @spec SPC-4, 4.5.6 */
 #define SCSI_KEY_NONE            0x0
+#define SCSI_KEY_RECOVERED       0x1
 #define SCSI_KEY_NOT_READY       0x2
 #define SCSI_KEY_MEDIUM_ERROR    0x3
 #define SCSI_KEY_HARDWARE_ERROR  0x4

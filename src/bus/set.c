@@ -214,7 +214,9 @@ static int remember_old(struct vdpa_attrs *merged, const struct vdpa_attrs *old)
 		int kept = forbidden ? vdpa_attrs_kept_fd(old, i) : -1;
 		int fd vdpa_cleanup(fd_closep) = kept < 0 ? -1 : fcntl(kept, F_DUPFD_CLOEXEC, 0);
 
-		if (!vdpa_attrs_has(merged, vdpa_attrs_key(old, i)))
+		if (kept >= 0 && fd < 0)
+			err = -errno;
+		else if (!vdpa_attrs_has(merged, vdpa_attrs_key(old, i)))
 			err = vdpa_attrs_add(merged, vdpa_attrs_key(old, i),
 					     vdpa_attrs_value(old, i), &fd, NULL);
 	}

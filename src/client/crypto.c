@@ -107,17 +107,17 @@ static int ask(struct vdpa_crypto *crypto, uint32_t kind, uint32_t in_len, uint3
 	       struct vdpa_extack *ack)
 {
 	struct crypto_frame frame = {kind, crypto->len, in_len};
-	int err;
+	bool fits = crypto->len <= CRYPTO_FRAME_MAX && in_len <= CRYPTO_FRAME_MAX;
+	int err = crypto->fd < 0 ? -EPIPE : fits ? 0 : -EMSGSIZE;
 
-	if (crypto->fd < 0)
-		return lose(crypto, ack);
-	if (crypto->len > CRYPTO_FRAME_MAX || in_len > CRYPTO_FRAME_MAX)
-		return vdpa_extack_set(ack, -EMSGSIZE, "a request has %u bytes at most",
-				       CRYPTO_FRAME_MAX);
-	err = send_all(crypto->fd, &frame, sizeof(frame));
+	if (!err)
+		err = send_all(crypto->fd, &frame, sizeof(frame));
 	if (!err)
 		err = send_all(crypto->fd, crypto->out, crypto->len);
-	explicit_bzero(crypto->out, crypto->len);
+	explicit_bzero(crypto->out, fits ? crypto->len : sizeof(crypto->out));
+	if (err == -EMSGSIZE && !fits)
+		return vdpa_extack_set(ack, err, "a request has %u bytes at most",
+				       CRYPTO_FRAME_MAX);
 	if (!err)
 		err = recv_all(crypto->fd, &frame, sizeof(frame));
 	if (err || frame.in_len != in_len || frame.out_len > in_len ||

@@ -12,7 +12,7 @@
 #include "provider/provider.h"
 
 #define BLOCK 16u
-/* Bytes to the device at a time. */
+/* Bytes to the device at a time, if it takes so many. */
 #define CHUNK 32768u
 
 struct algo {
@@ -166,6 +166,16 @@ static int cipher_decrypt_init(void *ctx, const unsigned char *key, size_t key_l
 
 /* ---- whole blocks */
 
+/* Whole blocks that the device takes at a time, with an IV. */
+static size_t chunk(const struct cipher *c)
+{
+	uint64_t max = vdpa_crypto_info(c->prov->crypto)->max_size;
+
+	if (max >= CHUNK + BLOCK)
+		return CHUNK;
+	return max < 2 * BLOCK ? BLOCK : max / BLOCK * BLOCK - BLOCK;
+}
+
 static int run(struct cipher *c, bool encrypt, uint8_t *out, const uint8_t *in, uint32_t len)
 {
 	struct vdpa_crypto_op op = {
@@ -187,7 +197,7 @@ static int blocks(struct cipher *c, uint8_t *out, const uint8_t *in, size_t len)
 	uint8_t last[BLOCK];
 
 	while (len) {
-		uint32_t part = len < CHUNK ? (uint32_t)len : CHUNK;
+		uint32_t part = (uint32_t)(len < chunk(c) ? len : chunk(c));
 
 		memcpy(last, in + part - BLOCK, BLOCK);
 		if (!run(c, c->encrypt, out, in, part))
@@ -293,7 +303,7 @@ static int ctr_update(struct cipher *c, uint8_t *out, const uint8_t *in, size_t 
 	for (; len && c->stream_len; len--)
 		*out++ = *in++ ^ c->stream[BLOCK - c->stream_len--];
 	while (len >= BLOCK) {
-		size_t part = len < CHUNK ? len - len % BLOCK : CHUNK;
+		size_t part = len < chunk(c) ? len - len % BLOCK : chunk(c);
 
 		if (!run(c, true, out, in, (uint32_t)part))
 			return 0;
@@ -317,7 +327,7 @@ static int ctr_update(struct cipher *c, uint8_t *out, const uint8_t *in, size_t 
 
 static int xts_update(struct cipher *c, uint8_t *out, const uint8_t *in, size_t len)
 {
-	return !len || (len <= vdpa_crypto_info(c->prov->crypto)->max_size &&
+	return !len || (range_fits(BLOCK, len, vdpa_crypto_info(c->prov->crypto)->max_size) &&
 			run(c, c->encrypt, out, in, (uint32_t)len));
 }
 

@@ -165,7 +165,6 @@ int OSSL_provider_init(const OSSL_CORE_HANDLE *handle, const OSSL_DISPATCH *in,
 	prov = calloc(1, sizeof(*prov));
 	if (!prov)
 		return 0;
-	prov->core = handle;
 	err = vdpa_crypto_open(path, &prov->crypto, &ack);
 	if (err)
 		complain(&core, handle, "uvdpa: %s", vdpa_extack_text(&ack, err));

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * An OpenSSL provider whose algorithms run on a crypto device of the bus: a shared object,
- *uvdpa.so.
+ * uvdpa.so.
  *
  *	UVDPA_CRYPTO_SOCKET=RUN/dev/NAME/crypto.sock openssl enc -provider uvdpa -aes-128-cbc ...
  *
@@ -19,7 +19,6 @@
 #include "vdpa/crypto.h"
 
 struct provider {
-	const OSSL_CORE_HANDLE *core;
 	struct vdpa_crypto *crypto;
 	/* What the device has; end with a row without names. */
 	OSSL_ALGORITHM *ciphers, *digests, *macs;

@@ -902,8 +902,11 @@ static void test_stream_stdio_is_pipes(void **state)
 	expect_output(out[0], "output");
 	assert_int_equal(write(in[1], "input", 5), 5);
 	expect_input(env, "input");
-	forget(env->closed);
+	/* The end of the input is not that of the output. */
 	close(in[1]);
+	put_all(env, "more");
+	expect_output(out[0], "more");
+	forget(env->closed);
 	close(out[0]);
 	heard(env->closed);
 	assert_int_equal(stream_avail(env->stream), 0);
@@ -924,6 +927,7 @@ static void test_stream_stdio_refuses_files_and_more_ports(void **state)
 	refused(env, WORDS("backend", "stdio"), "the standard input is a file");
 	assert_int_equal(try_open(env, 1, WORDS("backend", "stdio")), -EINVAL);
 	assert_non_null(strstr(env->ack.msg, "one port"));
+	assert_true(fcntl(0, F_GETFD) >= 0);
 	dup2(old_in, 0);
 	close(old_in);
 }

@@ -353,6 +353,47 @@ static void test_virtio_crypto_requests_in_pieces(void **state)
 	vdpa_crypto_close(open_crypto(*state));
 }
 
+/* Sends a command of 24 bytes.  Returns the status of the answer, and the session of the first 8.
+ */
+static uint8_t command(int fd, uint32_t opcode, uint32_t at_16, uint32_t at_20, uint64_t *session)
+{
+	bool create = !(opcode & 1);
+	struct crypto_frame frame = {CRYPTO_COMMAND, 24, create ? 16 : 1};
+	uint32_t words[6] = {opcode, [4] = at_16, at_20};
+	struct virtio_crypto_session_input input = {0};
+
+	assert_int_equal(send(fd, &frame, sizeof(frame), MSG_NOSIGNAL), sizeof(frame));
+	assert_int_equal(send(fd, words, sizeof(words), MSG_NOSIGNAL), sizeof(words));
+	assert_int_equal(recv(fd, &frame, sizeof(frame), MSG_WAITALL), sizeof(frame));
+	assert_int_equal(recv(fd, &input, frame.in_len, MSG_WAITALL), create ? 16 : 1);
+	if (session)
+		*session = input.session_id;
+	return create ? (uint8_t)input.status : *(uint8_t *)&input;
+}
+
+/* Else the device would keep a session that nobody knows of, and its key. */
+static void test_virtio_crypto_sessions_end_as_what_they_are(void **state)
+{
+	int fd = connect_raw(*state);
+	uint32_t low, high;
+	uint64_t id;
+
+	assert_int_equal(
+		command(fd, VIRTIO_CRYPTO_HASH_CREATE_SESSION, VIRTIO_CRYPTO_HASH_SHA_256, 0, &id),
+		VIRTIO_CRYPTO_OK);
+	low = (uint32_t)id;
+	high = (uint32_t)(id >> 32);
+	assert_int_equal(command(fd, VIRTIO_CRYPTO_CIPHER_DESTROY_SESSION, low, high, NULL),
+			 VIRTIO_CRYPTO_INVSESS);
+	assert_int_equal(command(fd, VIRTIO_CRYPTO_OPCODE(1, 5), low, high, NULL),
+			 VIRTIO_CRYPTO_INVSESS);
+	assert_int_equal(command(fd, VIRTIO_CRYPTO_HASH_DESTROY_SESSION, low, high, NULL),
+			 VIRTIO_CRYPTO_OK);
+	assert_int_equal(command(fd, VIRTIO_CRYPTO_HASH_DESTROY_SESSION, low, high, NULL),
+			 VIRTIO_CRYPTO_INVSESS);
+	close(fd);
+}
+
 #define CASE(fn) cmocka_unit_test_setup_teardown(fn, crypto_setup, crypto_teardown)
 
 int main(void)
@@ -367,6 +408,7 @@ int main(void)
 		CASE(test_virtio_crypto_unbind),
 		CASE(test_virtio_crypto_drops_who_breaks_the_rules),
 		CASE(test_virtio_crypto_requests_in_pieces),
+		CASE(test_virtio_crypto_sessions_end_as_what_they_are),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

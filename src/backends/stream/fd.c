@@ -118,7 +118,13 @@ static void on_event(struct stream_fd *sfd, uint32_t events)
 
 static void on_in(struct loop_watch *watch, uint32_t events)
 {
-	on_event(container_of(watch, struct stream_fd, in_watch), events);
+	struct stream_fd *sfd = container_of(watch, struct stream_fd, in_watch);
+
+	/* Of two descriptors the other one says whether somebody is there: this one may just end.
+	 */
+	if (sfd->in != sfd->out)
+		events = EPOLLIN;
+	on_event(sfd, events);
 }
 
 static void on_out(struct loop_watch *watch, uint32_t events)

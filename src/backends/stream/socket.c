@@ -18,6 +18,7 @@
 
 #define RECONNECT_MS       1000
 #define FIRST_RECONNECT_MS 10
+#define ACCEPT_RETRY_NS    100000000ull
 
 struct sock {
 	struct stream_fd sfd;
@@ -60,8 +61,12 @@ static void accept_client(struct sock *sock)
 	if (sock->sfd.in >= 0 && !sock->sfd.hup)
 		return;
 	fd = accept4(sock->listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
-	if (fd < 0)
+	if (fd < 0) {
+		/* Out of descriptors, say: who waits is not told of again. */
+		if (errno != EAGAIN)
+			loop_timer_set(stream_fd_loop(&sock->sfd), &sock->timer, ACCEPT_RETRY_NS);
 		return;
+	}
 	stream_fd_unset(&sock->sfd);
 	use(sock, fd);
 }
@@ -94,7 +99,9 @@ static void on_timer(struct loop_timer *timer)
 	struct sock *sock = container_of(timer, struct sock, timer);
 
 	pthread_mutex_lock(&sock->sfd.stream.lock);
-	if (connect_server(sock))
+	if (!sock->client)
+		accept_client(sock);
+	else if (connect_server(sock))
 		connect_later(sock);
 	pthread_mutex_unlock(&sock->sfd.stream.lock);
 }

@@ -83,10 +83,14 @@ static int check_kind(int fd, const char *which, struct vdpa_extack *ack)
 			       which);
 }
 
-static int open_both(struct stdio *stdio, struct vdpa_extack *ack)
+static int open_both(struct stdio *stdio, const struct vdpa_attrs *attrs, struct vdpa_extack *ack)
 {
-	int err = check_kind(STDIN_FILENO, "input", ack);
+	int err;
 
+	if (vdpa_attrs_names_forbidden(attrs))
+		return vdpa_extack_set(ack, -EPERM,
+				       "the standard streams are those of another user's daemon");
+	err = check_kind(STDIN_FILENO, "input", ack);
 	if (!err)
 		err = check_kind(STDOUT_FILENO, "output", ack);
 	if (err)
@@ -110,8 +114,9 @@ int stream_stdio_open(const struct stream_open *open, struct stream **ret, struc
 	stdio = calloc(1, sizeof(*stdio));
 	if (!stdio)
 		return -ENOMEM;
+	stdio->in = stdio->out = -1;
 	stdio->sfd.hung_up = stdio_hung_up;
-	err = open_both(stdio, ack);
+	err = open_both(stdio, open->attrs, ack);
 	if (!err)
 		err = stream_fd_init(&stdio->sfd, &stdio_ops, open, ack);
 	if (err) {

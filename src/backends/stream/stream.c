@@ -225,9 +225,13 @@ uint32_t stream_force(struct stream *stream, const struct iovec *iov, uint32_t n
 		      uint32_t len)
 {
 	uint32_t done, more;
-	uint64_t most = (uint64_t)stream->bound + STREAM_FORCED;
+	uint64_t most;
+	bool waits;
 
 	pthread_mutex_lock(&stream->lock);
+	most = (uint64_t)stream->bound + STREAM_FORCED;
+	/* Another one's write may be cut, and he wants to hear of room. */
+	waits = stream->waits;
 	done = write_locked(stream, iov, num, skip, len);
 	more = len - done;
 	if (stream->out.len + (uint64_t)more > most)
@@ -236,7 +240,7 @@ uint32_t stream_force(struct stream *stream, const struct iovec *iov, uint32_t n
 		append(stream, iov, num, skip + done, more);
 		done += more;
 	}
-	stream->waits = false;
+	stream->waits = waits;
 	stream->lost += len - done;
 	pthread_mutex_unlock(&stream->lock);
 	return done;

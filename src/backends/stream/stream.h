@@ -132,7 +132,7 @@ extern const char *const stream_unread_names[];
 stream_open_fn stream_open;
 /* NULL is allowed.  The user hears nothing more. */
 void stream_close(struct stream *stream);
-/* Live attributes: all or nothing. */
+/* Live attributes.  What fails leaves those before it changed. */
 int stream_set_attrs(struct stream *stream, struct vdpa_attrs *attrs, struct vdpa_extack *ack);
 
 /* NULL: none.  He is told at once whether somebody is there. */

@@ -171,8 +171,10 @@ static int64_t create_session(struct vhu_session *s, const struct vu_crypto_sess
 
 	if (crypto->opcode == VIRTIO_CRYPTO_AKCIPHER_CREATE_SESSION)
 		len = fill_asym(&cmd, &crypto->asym);
-	else
+	else if (crypto->opcode == VIRTIO_CRYPTO_CIPHER_CREATE_SESSION)
 		len = fill_sym(&cmd, &crypto->sym);
+	else
+		len = 0; /* the message has no room for the parameters of others */
 	if (len)
 		err = vdpa_class_cmd(s->vdev, VDPA_CMD_CRYPTO_CREATE_SESSION, &cmd, len, &input,
 				     &room, &why);

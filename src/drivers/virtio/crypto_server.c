@@ -14,24 +14,27 @@
 #include "base/thread.h"
 #include "loop/loop.h"
 
-#define CLIENTS_MAX 64u
-#define SLOT_BYTES  (2 * CRYPTO_FRAME_MAX)
+#define CLIENTS_MAX     64u
+#define SLOT_BYTES      (2 * CRYPTO_FRAME_MAX)
+#define ACCEPT_RETRY_NS 100000000u
 /* A command that ends a session. */
-#define END_BYTES   (uint32_t)(sizeof(struct virtio_crypto_ctrl_header) + sizeof(uint64_t))
+#define END_BYTES       (uint32_t)(sizeof(struct virtio_crypto_ctrl_header) + sizeof(uint64_t))
 
 struct client;
+
+struct session {
+	uint64_t id;
+	uint32_t service;
+};
 
 /* Memory for one request; the control queue has the last one. */
 struct slot {
 	struct client *client; /* NULL: it is free */
 	uint8_t *out, *in;
 	uint32_t in_len;
-	bool create; /* a session is being made */
-};
-
-struct session {
-	uint64_t id;
-	uint32_t service;
+	/* Of a command, as it was given: what the device shares may have changed since. */
+	bool create;            /* the session is being made */
+	struct session session; /* without id then */
 };
 
 struct client {
@@ -55,6 +58,7 @@ struct crypto_server {
 	struct loop *loop;
 	int sock;
 	struct loop_watch listen, data_call, ctrl_call;
+	struct loop_timer retry; /* of accepting */
 	struct loop_call wake, end;
 	pthread_t thread;
 	bool stop, broken;    /* the thread's */
@@ -105,6 +109,17 @@ static bool is_create(uint32_t opcode)
 	return !(opcode & 1);
 }
 
+static uint32_t service_of(uint32_t opcode)
+{
+	return opcode >> 8;
+}
+
+/* What ends a session: opcodes of asymmetric services are two higher. */
+static uint32_t end_opcode(uint32_t service)
+{
+	return VIRTIO_CRYPTO_OPCODE(service, service == VIRTIO_CRYPTO_SERVICE_AKCIPHER ? 5 : 3);
+}
+
 /* What a request is worth by itself. */
 static int check_request(const struct crypto_frame *frame, const uint8_t *request)
 {
@@ -136,14 +151,20 @@ static struct session *find_session(struct client *client, uint64_t id)
 	return NULL;
 }
 
-/* The session that the request is about; NULL: none of the client's. */
+/*
+ * The session that the request is about; NULL: none of the client's.  One that the device would not
+ * end, since it is of another service, is none either: it would be lost to everybody.
+ */
 static struct session *session_of(struct client *client)
 {
-	size_t at = client->frame.kind == CRYPTO_COMMAND
-			    ? sizeof(struct virtio_crypto_ctrl_header)
+	bool command = client->frame.kind == CRYPTO_COMMAND;
+	size_t at = command ? sizeof(struct virtio_crypto_ctrl_header)
 			    : offsetof(struct virtio_crypto_op_header, session_id);
+	struct session *session = find_session(client, get64(client->request + at));
 
-	return find_session(client, get64(client->request + at));
+	if (session && command && get32(client->request) != end_opcode(session->service))
+		return NULL;
+	return session;
 }
 
 /* ---- clients */
@@ -194,9 +215,7 @@ static void clean_up(struct client *client)
 		shrink(client);
 	last = &client->sessions[client->num - 1];
 	id = htole64(last->id);
-	/* As a client does it: opcodes of asymmetric services are two higher. */
-	header.opcode = htole32(VIRTIO_CRYPTO_OPCODE(
-		last->service, last->service == VIRTIO_CRYPTO_SERVICE_AKCIPHER ? 5 : 3));
+	header.opcode = htole32(end_opcode(last->service));
 	memcpy(client->request, &header, sizeof(header));
 	memcpy(client->request + sizeof(header), &id, sizeof(id));
 	client->frame = (struct crypto_frame){CRYPTO_COMMAND, sizeof(header) + sizeof(id),
@@ -214,6 +233,11 @@ static void hang_up(struct client *client)
 	close(fd);
 	__atomic_fetch_sub(&client->server->num_clients, 1, __ATOMIC_RELAXED);
 	client->gone = true;
+	/* What the device has not got yet nobody waits for any more. */
+	if (client->waiting) {
+		TAILQ_REMOVE(&client->server->waiting, client, wait);
+		client->waiting = client->busy = false;
+	}
 	if (!client->busy)
 		clean_up(client);
 }
@@ -253,6 +277,17 @@ static struct slot *free_slot(struct crypto_server *server, uint32_t kind)
 	return NULL;
 }
 
+static void remember(const struct client *client, struct slot *slot)
+{
+	uint32_t opcode = get32(client->request);
+
+	slot->create = is_create(opcode);
+	slot->session = (struct session){.service = service_of(opcode)};
+	if (!slot->create)
+		slot->session.id =
+			get64(client->request + sizeof(struct virtio_crypto_ctrl_header));
+}
+
 static void give(struct client *client, struct slot *slot)
 {
 	struct crypto_server *server = client->server;
@@ -266,7 +301,8 @@ static void give(struct client *client, struct slot *slot)
 	memcpy(slot->out, client->request, frame->out_len);
 	memset(slot->in, 0, frame->in_len);
 	slot->in_len = frame->in_len;
-	slot->create = frame->kind == CRYPTO_COMMAND && is_create(get32(client->request));
+	if (frame->kind == CRYPTO_COMMAND)
+		remember(client, slot);
 	explicit_bzero(client->request, frame->out_len);
 	if (vdpa_drvq_add(vq->ring, sg, 1, 1, slot)) {
 		server_break(server, "its queue does not take a request");
@@ -315,11 +351,10 @@ static void note(struct client *client, const struct slot *slot, const uint8_t *
 	if (slot->create && input->status == htole32(VIRTIO_CRYPTO_OK)) {
 		/* There is room: one command at a time, and that was looked at before. */
 		client->sessions[client->num++] =
-			(struct session){get64(in), get32(slot->out) >> 8};
+			(struct session){get64(in), slot->session.service};
 	} else if (!slot->create) {
 		/* Ended or unknown to the device: either way it is not there any more. */
-		session = find_session(client,
-				       get64(slot->out + sizeof(struct virtio_crypto_ctrl_header)));
+		session = find_session(client, slot->session.id);
 		if (session)
 			*session = client->sessions[--client->num];
 	}
@@ -446,12 +481,22 @@ static struct client *client_alloc(struct crypto_server *server)
 	return NULL;
 }
 
+static void accept_retry(struct loop_timer *timer)
+{
+	loop_watch_set(&container_of(timer, struct crypto_server, retry)->listen, EPOLLIN);
+}
+
 static void accept_ready(struct loop_watch *watch, uint32_t events)
 {
 	struct crypto_server *server = container_of(watch, struct crypto_server, listen);
 	int fd vdpa_cleanup(fd_closep) = accept4(watch->fd, NULL, NULL, SOCK_CLOEXEC);
 	struct client *client;
 
+	/* Out of descriptors: it would be ready for ever. */
+	if (fd < 0 && (errno == EMFILE || errno == ENFILE || errno == ENOMEM)) {
+		loop_watch_set(watch, 0);
+		loop_timer_set(server->loop, &server->retry, ACCEPT_RETRY_NS);
+	}
 	if (fd < 0 || server->num_clients == CLIENTS_MAX)
 		return;
 	client = client_alloc(server);
@@ -512,6 +557,7 @@ static void drop_clients(struct crypto_server *server)
 {
 	struct client *client;
 
+	loop_timer_cancel(&server->retry);
 	loop_watch_del(&server->listen);
 	while ((client = TAILQ_FIRST(&server->clients)))
 		client_free(client);
@@ -547,6 +593,7 @@ static void server_free(struct crypto_server *server)
 static void init(struct crypto_server *server, uint8_t *buffers)
 {
 	server->listen = LOOP_WATCH_INIT(accept_ready);
+	server->retry.fn = accept_retry;
 	server->data_call = LOOP_WATCH_INIT(data_called);
 	server->ctrl_call = LOOP_WATCH_INIT(ctrl_called);
 	server->wake.fn = woken;

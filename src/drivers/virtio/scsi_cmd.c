@@ -14,14 +14,19 @@
 
 /* ---- results */
 
-/* Key and code, whatever the format. */
-static void read_sense(const struct virtio_scsi_cmd_resp *resp, uint8_t *key, uint16_t *asc)
+/* Key and code, whatever the format.  Returns false when there are none. */
+static bool read_sense(const struct virtio_scsi_cmd_resp *resp, uint8_t *key, uint16_t *asc)
 {
 	const uint8_t *sense = resp->sense;
 	bool descriptor = (sense[0] & 0x7e) == 0x72;
+	uint32_t len = le32toh(resp->sense_len);
 
+	if ((sense[0] & 0x7c) != 0x70 || len < (descriptor ? 4 : 3))
+		return false;
 	*key = sense[descriptor ? 1 : 2] & 0xf;
-	*asc = get_be16(sense + (descriptor ? 2 : 12));
+	/* The fixed format may end before the code. */
+	*asc = descriptor ? get_be16(sense + 2) : len < 14 ? 0 : get_be16(sense + 12);
+	return true;
 }
 
 static int check_condition(const struct virtio_scsi_cmd_resp *resp, bool *changed)
@@ -29,10 +34,14 @@ static int check_condition(const struct virtio_scsi_cmd_resp *resp, bool *change
 	uint8_t key;
 	uint16_t asc;
 
-	read_sense(resp, &key, &asc);
+	if (!read_sense(resp, &key, &asc))
+		return -EIO;
 	switch (key) {
 	case SCSI_KEY_NONE:
+	case SCSI_KEY_RECOVERED:
 		return 0;
+	case SCSI_KEY_ABORTED_COMMAND:
+		return SCSI_AGAIN;
 	case SCSI_KEY_UNIT_ATTENTION:
 		*changed = asc == SCSI_ASC_CAPACITY || asc == SCSI_ASC_LUNS_CHANGED;
 		return SCSI_AGAIN;
@@ -64,6 +73,7 @@ int scsi_cmd_result(const struct virtio_scsi_cmd_resp *resp, bool *changed)
 	case SCSI_CHECK_CONDITION:
 		return check_condition(resp, changed);
 	case SCSI_BUSY:
+	case SCSI_TASK_SET_FULL:
 		return SCSI_AGAIN;
 	default:
 		return -EIO;
@@ -130,6 +140,7 @@ static int ask_limits(struct scsi_host *host, uint16_t lun, struct scsi_unit_inf
 {
 	int err = inquire(host, lun, 0xb0);
 	uint32_t max;
+	uint64_t zeroes;
 
 	ret->max_bytes = UINT64_MAX;
 	ret->max_zeroes = 0;
@@ -138,9 +149,8 @@ static int ask_limits(struct scsi_host *host, uint16_t lun, struct scsi_unit_inf
 	max = get_be32(host->reply + 8);
 	if (max)
 		ret->max_bytes = (uint64_t)max * ret->block_size;
-	max = get_be64(host->reply + 36) > UINT32_MAX ? UINT32_MAX
-						      : (uint32_t)get_be64(host->reply + 36);
-	ret->max_zeroes = (uint64_t)max * ret->block_size;
+	zeroes = get_be64(host->reply + 36);
+	ret->max_zeroes = (zeroes > UINT32_MAX ? UINT32_MAX : zeroes) * ret->block_size;
 	return 0;
 }
 

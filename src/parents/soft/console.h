@@ -58,7 +58,6 @@ struct console {
 	struct console_vq *ctrl_rx; /* while it runs */
 	bool ready;                 /* the driver asks about ports */
 	uint16_t cols, rows;
-	bool save_posted; /* atomic */
 };
 
 enum console_role { CONSOLE_RX, CONSOLE_TX, CONSOLE_CTRL_RX, CONSOLE_CTRL_TX, CONSOLE_NOTHING };
@@ -117,8 +116,6 @@ void console_ctrl_reset(struct console *con);
 
 /* console_state.c */
 int console_save(struct vdpa_soft *soft, struct vdpa_state_blob *blob, struct vdpa_extack *ack);
-/* What is kept has changed: have it on disk, too.  Any thread. */
-void console_changed(struct console *con);
 int console_load(struct vdpa_soft *soft, const struct vdpa_state_blob *blob,
 		 struct vdpa_extack *ack);
 

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "base/defs.h"
+#include "bus/bus.h"
 #include "parents/soft/console.h"
 
 /* ---- to the driver; con->lock is held */
@@ -183,7 +184,7 @@ bool console_ctrl_tx_poll(struct vdpa_soft_vq *vq)
 		vdpa_soft_complete(req, 0);
 	}
 	if (num)
-		console_changed(con);
+		bus_state_changed(vdpa_soft_vdev(con->soft));
 	return num;
 }
 

@@ -9,6 +9,9 @@
 #include "base/defs.h"
 #include "parents/soft/console.h"
 
+/* Bytes of one request before others on the worker have their turn. */
+#define SEND_MAX (1u << 20)
+
 static struct console_port *to_port(struct stream_user *user)
 {
 	return container_of(user, struct console_port, user);
@@ -92,15 +95,20 @@ bool console_rx_poll(struct vdpa_soft_vq *vq, struct console_vq *cvq)
 
 /* ---- from the driver to the stream */
 
-/* Returns false when it is held: the stream says when to go on. */
-static bool send_on(struct console_vq *cvq, struct vdpa_soft_req *req)
+/*
+ * Returns false when it is held: there is no room, and the stream says when to go on; or it is so
+ * long that others have their turn first, and *more is set.
+ */
+static bool send_on(struct console_vq *cvq, struct vdpa_soft_req *req, bool *more)
 {
 	const struct vdpa_vq_elem *elem = &req->elem;
+	uint32_t left = elem->out_len - cvq->done, part = left < SEND_MAX ? left : SEND_MAX;
+	uint32_t sent = stream_write(cvq->port->stream, elem->iov, elem->out_num, cvq->done, part);
 
-	cvq->done += stream_write(cvq->port->stream, elem->iov, elem->out_num, cvq->done,
-				  elem->out_len - cvq->done);
+	cvq->done += sent;
 	if (cvq->done < elem->out_len) {
 		cvq->held = req;
+		*more = sent == part;
 		return false;
 	}
 	cvq->held = NULL;
@@ -113,14 +121,15 @@ bool console_tx_poll(struct vdpa_soft_vq *vq, struct console_vq *cvq)
 {
 	struct vdpa_soft_req *req = cvq->held;
 	uint32_t num = 0;
+	bool more = false;
 
 	while (num < VDPA_SOFT_BURST && (req || (req = vdpa_soft_vq_take(vq)))) {
-		if (!send_on(cvq, req))
+		if (!send_on(cvq, req, &more))
 			break;
 		req = NULL;
 		num++;
 	}
-	return num;
+	return num || more;
 }
 
 void console_tx_cancel(struct vdpa_soft_vq *vq, struct console_vq *cvq)

@@ -40,23 +40,6 @@ int console_save(struct vdpa_soft *soft, struct vdpa_state_blob *blob, struct vd
 	return err;
 }
 
-static void save_on_lane(struct vdpa_device *vdev, void *arg)
-{
-	struct console *con = arg;
-
-	__atomic_store_n(&con->save_posted, false, __ATOMIC_SEQ_CST);
-	bus_record_state(vdev);
-}
-
-/* Messages in a row are written down once. */
-void console_changed(struct console *con)
-{
-	if (__atomic_exchange_n(&con->save_posted, true, __ATOMIC_SEQ_CST))
-		return;
-	if (vdpa_device_run(vdpa_soft_vdev(con->soft), save_on_lane, con))
-		__atomic_store_n(&con->save_posted, false, __ATOMIC_SEQ_CST);
-}
-
 /* 0 where the record says nothing. */
 static uint64_t find(const struct vdpa_state_blob *blob, uint32_t tag)
 {

@@ -56,6 +56,9 @@ static uint64_t rate_of(const struct rng *rng)
 
 static void go_on(struct rng_vq *rvq)
 {
+	/* A source that has ended may still be readable: nothing comes of it. */
+	if (rvq->ended)
+		return;
 	rvq->waits = false;
 	vdpa_soft_vq_want_kicks(rvq->vq, true);
 }

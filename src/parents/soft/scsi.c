@@ -114,6 +114,13 @@ static void answer_sweep(struct vdpa_soft_vq *vq, uint32_t sweep)
 	vdpa_soft_vq_wake(vq->soft->vqs[SCSI_VQ_CONTROL]);
 }
 
+/* Are there commands that will be taken later, though not now? */
+static bool has_more(struct vdpa_soft_vq *vq)
+{
+	return !(vq->hold & (SOFT_HOLD_BROKEN | SOFT_HOLD_DRAIN)) &&
+	       vdpa_vq_pending(soft_vq_ring(vq));
+}
+
 static bool request_poll(struct vdpa_soft_vq *vq)
 {
 	struct scsi *scsi = scsi_of(vq);
@@ -132,7 +139,7 @@ static bool request_poll(struct vdpa_soft_vq *vq)
 		kick_backends(svq);
 	if (unlikely(svq->leaving))
 		scsi_port_leave(vq);
-	if (unlikely(asked != svq->swept && !req))
+	if (unlikely(asked != svq->swept && !req && !has_more(vq)))
 		answer_sweep(vq, asked);
 	return num;
 }

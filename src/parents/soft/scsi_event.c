@@ -103,11 +103,13 @@ static bool peek(struct scsi *scsi, struct virtio_scsi_event *ret)
 	return any;
 }
 
-static void pop(struct scsi *scsi)
+/* What was found by peek() is told. */
+static void pop(struct scsi *scsi, const struct virtio_scsi_event *told)
 {
 	pthread_mutex_lock(&scsi->lock);
 	drop_first_locked(scsi);
-	scsi->events_missed = false;
+	if (told->event & htole32(VIRTIO_SCSI_T_EVENTS_MISSED))
+		scsi->events_missed = false;
 	pthread_mutex_unlock(&scsi->lock);
 }
 
@@ -122,7 +124,7 @@ bool scsi_event_poll(struct vdpa_soft_vq *vq)
 		size_t len;
 
 		found = true;
-		pop(scsi);
+		pop(scsi, &ev);
 		len = vdpa_iov_from_buf(req->elem.iov + req->elem.out_num, req->elem.in_num, 0, &ev,
 					sizeof(ev));
 		vdpa_soft_complete(req, (uint32_t)len);

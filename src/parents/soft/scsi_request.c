@@ -82,6 +82,9 @@ void scsi_request_abort(struct scsi_request *r, uint8_t response)
 static enum scsi_req_result refuse(struct scsi_request *r, uint8_t response)
 {
 	r->task.moved = r->task.sense_len = 0;
+	/* Of the one that had its place before. */
+	r->task.changed = false;
+	r->task.err = 0;
 	return respond(r, response);
 }
 

@@ -221,8 +221,11 @@ bool scsi_buffer(struct scsi_task *t, size_t len)
 {
 	/* Aligned as direct I/O likes it. */
 	t->buf = aligned_alloc(4096, align_up(len, 4096));
-	if (!t->buf)
-		check_errno(t, -ENOMEM);
+	/* A backend may leave it as it is, and what is compared with it tells the guest. */
+	if (t->buf)
+		memset(t->buf, 0, len);
+	else
+		scsi_check(t, SCSI_KEY_ABORTED_COMMAND, SCSI_ASC_RESOURCES);
 	return t->buf;
 }
 
@@ -363,6 +366,8 @@ static enum scsi_step report_one(struct scsi_task *t, const struct command *c, s
 	put_be16(buf + 2, len);
 	buf[4] = c->op;
 	memcpy(buf + 5, c->usage, len - 1u);
+	if (c->sa != ANY_SA)
+		buf[5] = c->sa;
 	return scsi_reply(t, buf, 4u + len, alloc);
 }
 

@@ -3,6 +3,7 @@
 
 #include <endian.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <limits.h>
 #include <stdio.h>
@@ -167,6 +168,8 @@ int tmfifo_uio_open_at(const char *sysfs, const char *path, int *fd, struct vdpa
 	uio->path = strdup(path);
 	if (!uio->path)
 		err = -ENOMEM;
+	/* Who passed the descriptor may read it, too, and take an interrupt from us. */
+	fcntl(uio->fd, F_SETFL, fcntl(uio->fd, F_GETFL) | O_NONBLOCK);
 	for (unsigned int i = 0; i < BLOCKS && !err; i++)
 		err = map_block(uio, sysfs, i, ack);
 	if (err) {
